@@ -1,0 +1,2 @@
+//! The netlog agent.
+fn main() {}

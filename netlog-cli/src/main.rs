@@ -1,0 +1,2 @@
+//! The netlog command.
+fn main() {}
