@@ -1,1 +1,6 @@
-//! To come.
+//! The domain of security group logging.
+
+pub mod inventory;
+pub mod log;
+pub mod prefix;
+pub mod rule;
