@@ -1,0 +1,4 @@
+//! The command as its users see it: arguments in, text and exit code out.
+
+mod openstack;
+mod support;
