@@ -29,8 +29,10 @@ fn line(fields: impl Iterator<Item = String>, out: &mut dyn Write) -> io::Result
     writeln!(out, "{}", fields.collect::<Vec<_>>().join(","))
 }
 
+/// One value. A backslash is doubled, for it may escape.
 fn field(text: &str, is_text: bool, quote: Quote) -> String {
-    let special = |c: char| matches!(c, ',' | '"' | '\\' | '\r' | '\n');
+    let special = |c| matches!(c, ',' | '"' | '\r' | '\n');
+    let text = text.replace('\\', r"\\");
     match quote {
         Quote::None => text.chars().fold(String::new(), |mut out, c| {
             if special(c) {
@@ -39,8 +41,8 @@ fn field(text: &str, is_text: bool, quote: Quote) -> String {
             out.push(c);
             out
         }),
-        Quote::Minimal if !text.contains(special) => text.to_owned(),
-        Quote::Nonnumeric if !is_text => text.to_owned(),
-        _ => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\"\"")),
+        Quote::Minimal if !text.contains(special) => text,
+        Quote::Nonnumeric if !is_text => text,
+        _ => format!("\"{}\"", text.replace('"', "\"\"")),
     }
 }

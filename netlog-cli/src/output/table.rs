@@ -53,9 +53,7 @@ impl Table<'_> {
         for row in &rows {
             self.line(row, &widths, &mut out);
         }
-        if !rows.is_empty() {
-            out.push_str(&rule);
-        }
+        out.push_str(&rule);
         out
     }
 
@@ -221,24 +219,26 @@ fn finish(current: &mut String, lines: &mut Vec<String>) {
 /// The parts of a line between which it may be broken: blanks, words, and the halves of
 /// words that have letters on both sides of a hyphen.
 fn words(line: &str) -> impl Iterator<Item = &str> {
-    let mut rest = line;
+    let mut start = 0;
     std::iter::from_fn(move || {
-        let first = rest.chars().next()?;
-        let same = |c: char| c.is_whitespace() == first.is_whitespace();
-        let run = rest.find(|c| !same(c)).unwrap_or(rest.len());
+        let rest = &line[start..];
+        let blank = rest.chars().next()?.is_whitespace();
+        let run = rest
+            .find(|c: char| c.is_whitespace() != blank)
+            .unwrap_or(rest.len());
         let end = rest[..run]
             .match_indices('-')
-            .map(|(at, _)| at + 1)
-            .find(|end| hyphenates(&rest[..*end], &rest[*end..run]))
-            .unwrap_or(run);
-        let (word, tail) = rest.split_at(end);
-        rest = tail;
+            .map(|(at, _)| start + at + 1)
+            .find(|end| hyphenates(&line[..*end], &line[*end..]))
+            .unwrap_or(start + run);
+        let word = &line[start..end];
+        start = end;
         Some(word)
     })
 }
 
-/// Whether the hyphen that ends `before` may end a line: two letters on each side, which
-/// keeps identifiers and numbers together.
+/// Whether the hyphen that ends `before` may end a line: two letters on each side, next to
+/// each other or around another hyphen, which keeps identifiers and numbers together.
 fn hyphenates(before: &str, after: &str) -> bool {
     let mut before = before.chars().rev().skip(1);
     let mut after = after.chars();
