@@ -1,11 +1,16 @@
 //! The command line, as clap parses it: the one definition behind the parser, the help,
 //! the completions and the man pages.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
+
+use clap_complete::Shell;
 
 use crate::client::Endpoint;
 use crate::command::log::Log;
 use crate::command::loggable::Loggable;
+use crate::output::ListArgs;
 
 /// Security group logging: log objects, the agent's state, and captured packets
 #[derive(Debug, Parser)]
@@ -64,4 +69,30 @@ pub enum Command {
     /// Log objects: what is logged
     #[command(subcommand)]
     Log(Log),
+    /// What the agent does, port by port
+    #[command(after_help = "\
+Examples:
+  netlog status
+  netlog status -c Name -c Suppressed --sort-column Suppressed --sort-descending
+
+With '-f json' the agent's answer is printed as it is; other formats list the ports.")]
+    Status {
+        /// The options of a list.
+        #[command(flatten)]
+        output: ListArgs,
+    },
+    /// Print a shell's completion script
+    #[command(after_help = "\
+Example:
+  netlog completion bash > /etc/bash_completion.d/netlog")]
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the man pages into a directory
+    #[command(hide = true)]
+    Man {
+        /// The directory
+        directory: PathBuf,
+    },
 }

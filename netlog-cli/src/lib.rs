@@ -1,6 +1,7 @@
 //! The `netlog` command.
 
 pub mod args;
+pub mod capture;
 pub mod client;
 pub mod command;
 pub mod error;
@@ -8,15 +9,18 @@ pub mod output;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::PathBuf;
 
 use clap::Parser;
+use clap_complete::Shell;
 
 use args::{Cli, Command};
 use client::Client;
 use command::log::{self, CreateArgs, Log, SetArgs};
 use command::loggable::{self, Loggable, Resources};
+use command::{generate, status};
 use error::{Error, Exit};
-use output::View;
+use output::{View, printable};
 
 /// What a command reads and writes.
 pub struct Streams<'a> {
@@ -52,7 +56,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, streams: &mut Streams<'_>) 
             let exit = error.exit();
             if exit != Exit::Done {
                 // Nobody is left to tell if this fails too.
-                let _ = writeln!(streams.stderr, "{error}");
+                let _ = writeln!(streams.stderr, "{}", printable(&error.to_string()));
             }
             exit
         }
@@ -73,7 +77,9 @@ fn refuse(answer: &clap::Error, streams: &mut Streams<'_>) -> Exit {
 
 /// A command with all that it needs to run.
 enum Job {
-    Agent(Client, Request),
+    Agent(Client, Box<Request>),
+    Completion(Shell),
+    Man(PathBuf),
 }
 
 /// What to ask of the agent, and how to show the answer.
@@ -84,6 +90,7 @@ enum Request {
     ShowLog(String, View),
     SetLog(SetArgs),
     DeleteLogs(Vec<String>),
+    ShowStatus(View),
 }
 
 /// The job that a command line means when started from `terminal`.
@@ -104,20 +111,29 @@ fn resolve(cli: Cli, terminal: Option<Terminal>) -> Job {
             Log::Set(set) => Request::SetLog(set),
             Log::Delete { logs } => Request::DeleteLogs(logs),
         },
+        Command::Status { output } => Request::ShowStatus(View::of_list(output, terminal)),
+        Command::Completion { shell } => return Job::Completion(shell),
+        Command::Man { directory } => return Job::Man(directory),
     };
-    Job::Agent(Client::new(cli.agent.endpoint, cli.agent.token), request)
+    let client = Client::new(cli.agent.endpoint, cli.agent.token);
+    Job::Agent(client, Box::new(request))
 }
 
 impl Job {
     fn run(self, streams: &mut Streams<'_>) -> Result<(), Error> {
-        let Self::Agent(client, request) = self;
         let out = &mut *streams.stdout;
-        match request {
+        let (client, request) = match self {
+            Self::Agent(client, request) => (client, request),
+            Self::Completion(shell) => return generate::completion(shell, out),
+            Self::Man(directory) => return generate::man(&directory),
+        };
+        match *request {
             Request::ListLoggable(view) => loggable::list(&client, &view, out),
             Request::CreateLog(create, view) => log::create(&client, &create, &view, out),
             Request::ListLogs { long, view } => log::list(&client, long, &view, out),
             Request::ShowLog(name, view) => log::show(&client, &name, &view, out),
             Request::SetLog(set) => log::set(&client, &set),
+            Request::ShowStatus(view) => status::show(&client, &view, out),
             Request::DeleteLogs(logs) => log::delete(&client, &logs, streams.stderr),
         }
     }

@@ -193,6 +193,11 @@ impl View {
         Ok(())
     }
 
+    /// Prints any JSON value as JSON, whatever the format.
+    pub fn json(&self, value: &Value, out: &mut dyn Write) -> Result<(), Error> {
+        Ok(json::write(value, !self.args.noindent, out)?)
+    }
+
     fn write_list(
         &self,
         headers: &[&str],
@@ -270,6 +275,12 @@ impl View {
             )))
         }
     }
+}
+
+/// Text that a terminal only prints: every control character but the newline becomes its
+/// escape, and tabs become blanks.
+pub fn printable(text: &str) -> String {
+    table::clean(text)
 }
 
 /// The entries of `row` that are chosen.

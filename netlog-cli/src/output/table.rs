@@ -136,7 +136,7 @@ fn widest(cell: &str) -> usize {
 
 /// Text that a terminal only prints: tabs become blanks, and every control character but
 /// the newline its escape.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut column = 0;
     let mut chars = text.chars().peekable();

@@ -134,7 +134,7 @@ fn exchange(
     if stream.read_line(&mut line).unwrap() == 0 {
         return None;
     }
-    let answer = answers.next().unwrap_or(Answer {
+    let answer = answers.next().unwrap_or_else(|| Answer {
         status: 500,
         request_id: None,
         body: Some("{\"message\": \"no answer is left\"}".to_owned()),
