@@ -1,0 +1,6 @@
+//! The commands, one module each.
+
+pub mod generate;
+pub mod log;
+pub mod loggable;
+pub mod status;
