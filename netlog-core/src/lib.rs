@@ -2,5 +2,6 @@
 
 pub mod inventory;
 pub mod log;
+pub mod policy;
 pub mod prefix;
 pub mod rule;
