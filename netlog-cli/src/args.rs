@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::client::Endpoint;
+use crate::command::decode::DecodeArgs;
 use crate::command::log::Log;
 use crate::command::loggable::Loggable;
 use crate::output::ListArgs;
@@ -31,7 +32,8 @@ Examples:
   netlog loggable resources list
   netlog log create --resource-type security_group --event ALL all-events
   netlog log set --disable all-events
-  netlog log show all-events")]
+  netlog log show all-events
+  netlog decode capture.pcap")]
 pub struct Cli {
     /// Where the agent is.
     #[command(flatten)]
@@ -81,6 +83,15 @@ With '-f json' the agent's answer is printed as it is; other formats list the po
         #[command(flatten)]
         output: ListArgs,
     },
+    /// Print the headers of captured frames, one line each
+    #[command(after_help = "\
+Examples:
+  netlog decode capture.pcapng
+  tcpdump -i tap0 -U -w - | netlog decode --format json -
+  echo 'ffffffffffff fa163e000001 0806' | netlog decode --hex --format neutron -
+
+A damaged capture gives the frames before the damage, then an error, and exit code 3.")]
+    Decode(DecodeArgs),
     /// Print a shell's completion script
     #[command(after_help = "\
 Example:

@@ -8,7 +8,7 @@ pub mod error;
 pub mod output;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -16,14 +16,17 @@ use clap_complete::Shell;
 
 use args::{Cli, Command};
 use client::Client;
+use command::decode::DecodeArgs;
 use command::log::{self, CreateArgs, Log, SetArgs};
 use command::loggable::{self, Loggable, Resources};
-use command::{generate, status};
+use command::{decode, generate, status};
 use error::{Error, Exit};
 use output::{View, printable};
 
 /// What a command reads and writes.
 pub struct Streams<'a> {
+    /// Where `-` reads from.
+    pub stdin: &'a mut dyn BufRead,
     /// Where results go.
     pub stdout: &'a mut dyn Write,
     /// Where messages go.
@@ -39,6 +42,8 @@ pub struct Terminal {
     pub width: usize,
     /// Whether standard output goes to it.
     pub shows_stdout: bool,
+    /// Whether standard error goes to it.
+    pub shows_stderr: bool,
 }
 
 /// Runs the command line `args`, whose first entry is the program's name.
@@ -47,10 +52,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, streams: &mut Streams<'_>) 
         Ok(cli) => cli,
         Err(answer) => return refuse(&answer, streams),
     };
-    let done = resolve(cli, streams.terminal)
-        .run(streams)
-        .and_then(|()| Ok(streams.stdout.flush()?));
-    match done {
+    let done = resolve(cli, streams.terminal).run(streams);
+    // What was found out is shown before the error.
+    let shown = streams.stdout.flush().map_err(Error::Output);
+    match done.and(shown) {
         Ok(()) => Exit::Done,
         Err(error) => {
             let exit = error.exit();
@@ -78,6 +83,7 @@ fn refuse(answer: &clap::Error, streams: &mut Streams<'_>) -> Exit {
 /// A command with all that it needs to run.
 enum Job {
     Agent(Client, Box<Request>),
+    Decode(DecodeArgs),
     Completion(Shell),
     Man(PathBuf),
 }
@@ -112,6 +118,7 @@ fn resolve(cli: Cli, terminal: Option<Terminal>) -> Job {
             Log::Delete { logs } => Request::DeleteLogs(logs),
         },
         Command::Status { output } => Request::ShowStatus(View::of_list(output, terminal)),
+        Command::Decode(decode) => return Job::Decode(decode),
         Command::Completion { shell } => return Job::Completion(shell),
         Command::Man { directory } => return Job::Man(directory),
     };
@@ -124,6 +131,7 @@ impl Job {
         let out = &mut *streams.stdout;
         let (client, request) = match self {
             Self::Agent(client, request) => (client, request),
+            Self::Decode(args) => return decode::decode(&args, streams),
             Self::Completion(shell) => return generate::completion(shell, out),
             Self::Man(directory) => return generate::man(&directory),
         };
