@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use clap_complete::Shell;
+use ureq::http::HeaderValue;
 
 use crate::client::Endpoint;
 use crate::command::decode::DecodeArgs;
@@ -59,7 +60,16 @@ pub struct AgentArgs {
         value_name = "TOKEN",
         hide_env_values = true
     )]
+    #[arg(value_parser = token)]
     pub token: Option<String>,
+}
+
+/// A token as it is, if a header can hold it.
+fn token(text: &str) -> Result<String, &'static str> {
+    match HeaderValue::from_str(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("a token has no control characters"),
+    }
 }
 
 /// `netlog …`

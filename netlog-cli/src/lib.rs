@@ -1,4 +1,57 @@
-//! The `netlog` command.
+//! The `netlog` command: a client of the agent's API, and offline work on captured frames.
+//!
+//! # Two clients, one behaviour
+//!
+//! Operators know `openstack network log …`, and scripts parse what it prints. `netlog log …`
+//! takes the same options, sends the same requests, prints the same tables and messages and
+//! gives the same exit codes; the tests replay recordings of that client and compare byte for
+//! byte. What it adds is what the other lacks: an agent to talk to without an identity
+//! service, its state, and the decoder on files.
+//!
+//! # From arguments to a job
+//!
+//! A command line is understood in two steps. [`args`] holds the definition that clap parses;
+//! the parser, the help, the completions and the man pages all come from it, so that they
+//! cannot disagree. The parsed arguments are then resolved into a job that needs nothing
+//! more: the client is made, the terminal has been asked for its width, the options of the
+//! output have become a [`View`]. Jobs do not look at arguments, and parsing does nothing.
+//!
+//! - [`command`] has a module for each command: what to ask, and what to show.
+//! - [`client`] is HTTP over TCP or a Unix socket, and what Neutron's errors look like.
+//! - [`output`] prints lists and objects in all formats, and knows nothing of logs.
+//! - [`capture`] reads files of frames, and knows nothing of headers.
+//! - [`error`] says what can go wrong and which exit code that is.
+//!
+//! # Streams
+//!
+//! Nothing in the library touches the process: [`run`] is given its arguments and
+//! [`Streams`] and returns an [`Exit`], so that a test is a function call. Results go to
+//! standard output and nothing else does. What was found before an error is printed before
+//! the error is. A reader that goes away ends the command without complaint.
+//!
+//! Names and messages come from the network, and frames from attackers: tables and messages
+//! show control characters as escapes, and a frame is always one line.
+//!
+//! ```
+//! use netlog_cli::error::Exit;
+//! use netlog_cli::{Streams, run};
+//!
+//! let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+//! let exit = run(
+//!     ["netlog", "decode", "--hex", "--format", "neutron", "-"].map(Into::into),
+//!     &mut Streams {
+//!         stdin: &mut &b"ff:ff:ff:ff:ff:ff fa:16:3e:11:22:33 88cc # LLDP"[..],
+//!         stdout: &mut stdout,
+//!         stderr: &mut stderr,
+//!         terminal: None,
+//!     },
+//! );
+//! assert_eq!(exit, Exit::Done);
+//! assert_eq!(
+//!     String::from_utf8_lossy(&stdout),
+//!     "pkt=ethernet(dst='ff:ff:ff:ff:ff:ff',ethertype=35020,src='fa:16:3e:11:22:33')\n"
+//! );
+//! ```
 
 pub mod args;
 pub mod capture;
