@@ -6,7 +6,7 @@ use netlog_cli::Terminal;
 use netlog_cli::error::Exit;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Server, netlog, netlog_on};
+use crate::support::{Answer, Server, netlog, netlog_with};
 
 fn status() -> Value {
     json!({
@@ -209,9 +209,10 @@ fn tables_fit_the_terminal_that_they_are_on() {
         let terminal = Terminal {
             width: 80,
             shows_stdout,
+            shows_stderr: true,
         };
         let list = ["--endpoint", &server.endpoint, "log", "list", "-c", "Name"];
-        let outcome = netlog_on(Some(terminal), list.iter().chain(args));
+        let outcome = netlog_with(Some(terminal), b"", list.iter().chain(args));
         outcome.stdout.lines().map(str::len).max()
     };
     assert_eq!(widest(true, &[]), Some(80));
