@@ -220,3 +220,49 @@ fn tables_fit_the_terminal_that_they_are_on() {
     assert!(widest(false, &[]) > Some(80));
     assert_eq!(widest(true, &["--max-width", "90"]), Some(90));
 }
+
+#[test]
+fn what_can_be_deleted_is_even_if_the_agent_fails() {
+    let found = |id: &str| Answer::json(&json!({"logs": [{"id": id}]}));
+    let done = |status, body: Option<&str>| Answer {
+        status,
+        request_id: None,
+        body: body.map(str::to_owned),
+    };
+    let server = Server::on_tcp(vec![
+        found("1"),
+        done(503, Some(r#"{"message": "busy\u0007"}"#)),
+        found("2"),
+        done(204, None),
+    ]);
+    let outcome = netlog(["--endpoint", &server.endpoint, "log", "delete", "a", "b"]);
+    assert_eq!(server.requests()[3].line, "DELETE /v2.0/log/logs/2");
+    assert_eq!(outcome.exit, Exit::No);
+    assert_eq!(
+        outcome.stderr,
+        "Failed to delete network log with name or ID 'a': busy\\u{7}\n\
+         the agent's own log says more\n1 of 2 network log(s) failed to delete\n"
+    );
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_a_broken_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let thread = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 1];
+        stream.read_exact(&mut request).unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{\"logs\": [";
+        stream.write_all(answer).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        // Until the client hangs up.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let outcome = netlog(["--endpoint", &endpoint, "log", "list"]);
+    thread.join().unwrap();
+    assert_eq!(outcome.exit, Exit::Unreachable);
+    let message = format!("cannot reach the agent at {endpoint}: ");
+    assert!(outcome.stderr.starts_with(&message), "{}", outcome.stderr);
+}
