@@ -41,11 +41,21 @@ fn scalar(value: &Value) -> String {
 fn string(text: &str) -> String {
     if is_plain(text) {
         text.to_owned()
-    } else if text.chars().any(char::is_control) {
-        Value::from(text).to_string()
+    } else if text.contains(is_break) {
+        let json = Value::from(text).to_string();
+        let escape = |c| match c {
+            c if is_break(c) => format!("\\u{:04x}", u32::from(c)),
+            c => c.to_string(),
+        };
+        json.chars().map(escape).collect()
     } else {
         format!("'{}'", text.replace('\'', "''"))
     }
+}
+
+/// Control characters, and what YAML takes for the end of a line: JSON escapes some of them.
+fn is_break(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// Whether text means itself without quotes: it starts like a word (or is a UUID, which no
@@ -92,6 +102,7 @@ mod tests {
             (json!("caf\u{e9}"), "'caf\u{e9}'"),
             (json!("two\nlines"), r#""two\nlines""#),
             (json!("\u{1b}["), r#""\u001b[""#),
+            (json!("\u{85}\u{2028}"), r#""\u0085\u2028""#),
             (json!(null), "null"),
             (json!(true), "true"),
             (json!(-3), "-3"),
