@@ -1,4 +1,5 @@
 //! To come.
 
+pub mod clock;
 pub mod config;
 pub mod ovsdb;
