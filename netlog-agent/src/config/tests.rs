@@ -73,6 +73,47 @@ fn ini_is_read_as_oslo_config_reads_it() {
     }
 }
 
+/// Texts put together at random, and what the parser of oslo.config 10.7.0
+/// made of them: the assignments in order, or the line that it refused. For an
+/// assignment without a section it names the line at which it notices, we the
+/// assignment's; so that line is not recorded.
+#[derive(serde::Deserialize)]
+struct Recorded {
+    text: String,
+    entries: Option<Vec<(String, String, String)>>,
+    line: Option<usize>,
+}
+
+#[test]
+fn random_texts_are_read_as_oslo_config_reads_them() {
+    let recorded: Vec<Recorded> =
+        serde_json::from_str(include_str!("testdata/oslo_config.json")).unwrap();
+    assert!(recorded.len() >= 300);
+    for Recorded {
+        text,
+        entries,
+        line,
+    } in recorded
+    {
+        match Ini::parse(&[source(&text)]) {
+            Ok(ini) => {
+                let found: Vec<_> = ini
+                    .entries()
+                    .iter()
+                    .map(|entry| (&entry.section, &entry.key, &entry.value))
+                    .map(|(section, key, value)| (section.clone(), key.clone(), value.clone()))
+                    .collect();
+                assert_eq!(Some(found), entries, "{text:?}");
+            }
+            Err(Error::Syntax { place, .. }) => {
+                assert_eq!(entries, None, "{text:?}");
+                assert!(line.is_none_or(|line| line == place.line), "{text:?}");
+            }
+            Err(other) => panic!("{text:?}: {other}"),
+        }
+    }
+}
+
 #[test]
 fn entries_know_section_key_and_line() {
     let text = "# c\n; c\n\n[OVS]\nkey one = 1\n\n[DEFAULT]\nA : 2\n  more\nb=3\n[ x ]\nc=4";

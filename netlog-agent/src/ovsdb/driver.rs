@@ -13,12 +13,12 @@ use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt,
 };
-use rustix::time::{ClockId, clock_gettime};
 
 use super::backoff::Backoff;
 use super::endpoint::Endpoint;
 use super::session::{Session, SessionError, SessionEvent};
 use super::topology::Topology;
+use crate::clock::monotonic;
 
 /// The wait after the first failure, and the longest wait.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(8));
@@ -131,13 +131,9 @@ impl<F: FnMut(Event)> Thread<F> {
                 Ok(Stopped) => return,
                 Err(reason) => (self.tell)(Event::Disconnected(reason)),
             }
-            let until = now() + self.backoff.wait();
-            loop {
-                match self.wait(None, until) {
-                    Ok(Ready::Stop) => return,
-                    Ok(Ready::Time) => break,
-                    Ok(Ready::Socket) | Err(_) => {}
-                }
+            let until = monotonic() + self.backoff.wait();
+            if let Ok(Ready::Stop) = self.wait(None, until) {
+                return;
             }
         }
     }
@@ -155,7 +151,7 @@ impl<F: FnMut(Event)> Thread<F> {
             }
         };
         (self.tell)(Event::Connected);
-        let mut session = Session::new(now());
+        let mut session = Session::new(monotonic());
         let mut buffer = vec![0; 64 << 10];
         loop {
             send(&socket, &mut session)?;
@@ -163,7 +159,7 @@ impl<F: FnMut(Event)> Thread<F> {
             interest.set(PollFlags::OUT, !session.output().is_empty());
             match self.wait(Some((&socket, interest)), session.deadline())? {
                 Ready::Stop => return Ok(Stopped),
-                Ready::Time => session.tick(now())?,
+                Ready::Time => session.tick(monotonic())?,
                 Ready::Socket => receive(&socket, &mut buffer, &mut session)?,
             }
             while let Some(event) = session.event() {
@@ -205,7 +201,10 @@ impl<F: FnMut(Event)> Thread<F> {
         let socket = socket(family)?;
         match rustix::net::connect(&socket, &address) {
             Err(Errno::INPROGRESS) => {
-                match self.wait(Some((&socket, PollFlags::OUT)), now() + CONNECT_TIMEOUT)? {
+                match self.wait(
+                    Some((&socket, PollFlags::OUT)),
+                    monotonic() + CONNECT_TIMEOUT,
+                )? {
                     Ready::Stop => return Ok(None),
                     Ready::Time => return Err(io::ErrorKind::TimedOut.into()),
                     Ready::Socket => sockopt::socket_error(&socket)??,
@@ -223,7 +222,7 @@ impl<F: FnMut(Event)> Thread<F> {
         let mut fds = vec![stop];
         fds.extend(socket.map(|(socket, interest)| PollFd::new(socket, interest)));
         loop {
-            let timeout = Timespec::try_from(until.saturating_sub(now()))
+            let timeout = Timespec::try_from(until.saturating_sub(monotonic()))
                 .map_err(|_| io::ErrorKind::InvalidInput)?;
             match poll(&mut fds, Some(&timeout)) {
                 Ok(0) => return Ok(Ready::Time),
@@ -273,16 +272,10 @@ fn receive(socket: impl AsFd, buffer: &mut [u8], session: &mut Session) -> Resul
     match rustix::net::recv(socket, &mut *buffer, RecvFlags::empty()) {
         Ok((0, _)) => Err(Disconnect::Closed),
         Ok((count, _)) => {
-            session.receive(buffer.get(..count).unwrap_or_default(), now())?;
+            session.receive(buffer.get(..count).unwrap_or_default(), monotonic())?;
             Ok(())
         }
         Err(Errno::AGAIN | Errno::INTR) => Ok(()),
         Err(error) => Err(Disconnect::Io(error.into())),
     }
-}
-
-/// The monotonic clock.
-fn now() -> Duration {
-    let time = clock_gettime(ClockId::Monotonic);
-    Duration::try_from(time).unwrap_or_default()
 }

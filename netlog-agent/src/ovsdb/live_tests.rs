@@ -1,12 +1,13 @@
 //! The driver against a real ovsdb-server, private to each test.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::Duration;
 
 use super::{Disconnect, Driver, Endpoint, Event, SessionError, Topology};
@@ -229,6 +230,57 @@ fn tcp_works_as_well() {
     server.vsctl("add-br br-int");
     let (_driver, events) = start(format!("tcp:127.0.0.1:{port}").parse().unwrap());
     until(&events, |topology| topology.has_bridge("br-int"));
+}
+
+/// Passes the bytes of one connection on to `to`, as they are or changed.
+fn pass(mut from: UnixStream, mut to: UnixStream, change: fn(String) -> String) {
+    loop {
+        let text = read_some(&mut from);
+        if text.is_empty() || to.write_all(change(text).as_bytes()).is_err() {
+            let _ = to.shutdown(Shutdown::Both);
+            return;
+        }
+    }
+}
+
+// A server of before 2016 is a server of now that does not hear "monitor_cond":
+// its own "unknown method", and its own notifications of the older kind.
+#[test]
+fn an_old_server_is_followed_too() {
+    let mut server = Server::new();
+    server.start();
+    server.vsctl("add-br br-int");
+    let (_dir, listener, endpoint) = listen();
+    let (driver, events) = start(endpoint);
+    let (client, _) = listener.accept().unwrap();
+    let behind = UnixStream::connect(server.path("db.sock")).unwrap();
+    let (client_too, behind_too) = (client.try_clone().unwrap(), behind.try_clone().unwrap());
+    let forth = thread::spawn(move || {
+        pass(client, behind, |text| {
+            text.replace("monitor_cond", "monitor_none")
+        });
+    });
+    let back = thread::spawn(move || {
+        pass(behind_too, client_too, |text| {
+            assert!(!text.contains("update2"), "{text}");
+            text
+        });
+    });
+
+    until(&events, |topology| topology.has_bridge("br-int"));
+    server.vsctl("add-port br-int tap1 -- set Interface tap1 external_ids:iface-id=a ofport=3");
+    let added = until(&events, |topology| topology.port("br-int", "a").is_some());
+    assert_eq!(ofport(&added, "a"), Some(3));
+    server.vsctl("set Interface tap1 ofport=4 external_ids:attached-mac=m link_state=up");
+    let changed = until(&events, |topology| *topology != *added);
+    let port = changed.port("br-int", "a").unwrap();
+    assert_eq!((port.ofport, port.link_up), (Some(4), true));
+    assert_eq!(port.attached_mac.as_deref(), Some("m"));
+    server.vsctl("del-port br-int tap1");
+    until(&events, |topology| topology.ports("br-int").count() == 1);
+    driver.stop();
+    forth.join().unwrap();
+    back.join().unwrap();
 }
 
 /// A server of our own, for what ovsdb-server never does.

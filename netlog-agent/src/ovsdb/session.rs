@@ -118,8 +118,8 @@ pub struct Session {
     events: VecDeque<SessionEvent>,
     /// When the server was last heard.
     heard: Duration,
-    /// True while our echo has no answer.
-    probing: bool,
+    /// When we sent an echo, while nothing was heard since.
+    probed: Option<Duration>,
 }
 
 impl Session {
@@ -135,7 +135,7 @@ impl Session {
             topology: None,
             events: VecDeque::new(),
             heard: now,
-            probing: false,
+            probed: None,
         };
         session.ask(State::Databases, &json!([]));
         session
@@ -145,7 +145,7 @@ impl Session {
     /// told as one.
     pub fn receive(&mut self, bytes: &[u8], now: Duration) -> Result<(), SessionError> {
         self.heard = now;
-        self.probing = false;
+        self.probed = None;
         self.input.push(bytes);
         let mut updated = false;
         while let Some(message) = self.input.next()? {
@@ -177,18 +177,17 @@ impl Session {
 
     /// When [`Self::tick`] must be called next. It moves with what is received.
     pub fn deadline(&self) -> Duration {
-        let intervals = if self.probing { 2 } else { 1 };
-        self.heard + PROBE_INTERVAL * intervals
+        self.probed.unwrap_or(self.heard) + PROBE_INTERVAL
     }
 
     /// Does what is due at `now`.
     pub fn tick(&mut self, now: Duration) -> Result<(), SessionError> {
         if now < self.deadline() {
             Ok(())
-        } else if self.probing {
+        } else if self.probed.is_some() {
             Err(SessionError::Silent(now.saturating_sub(self.heard)))
         } else {
-            self.probing = true;
+            self.probed = Some(now);
             self.send(&json!({"id": ECHO, "method": "echo", "params": []}));
             Ok(())
         }

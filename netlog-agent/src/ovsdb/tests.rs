@@ -922,6 +922,16 @@ fn a_silent_server_is_asked_and_then_left() {
 }
 
 #[test]
+fn a_server_gets_its_time_to_answer_even_if_we_ask_late() {
+    let mut pair = Pair::recorded();
+    let late = PROBE_INTERVAL * 10;
+    pair.session.tick(late).unwrap();
+    pair.request("echo");
+    assert_eq!(pair.session.deadline(), late + PROBE_INTERVAL);
+    pair.session.tick(late).unwrap();
+}
+
+#[test]
 fn a_server_that_does_not_read_is_left() {
     let mut pair = Pair::recorded();
     let echo = json!({"id": 1, "method": "echo", "params": ["x".repeat(1 << 19)]});
