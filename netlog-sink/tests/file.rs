@@ -8,7 +8,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -121,27 +121,15 @@ fn open_errors_name_path_and_cause() {
     );
 }
 
-/// The superuser may write anywhere but in places like this.
+/// A file that the kernel lets nobody write, the superuser neither.
 #[test]
 fn permission_denied_is_its_own_reason() {
-    let dir = tempfile::tempdir().unwrap();
-    let locked = dir.path().join("locked");
-    fs::create_dir(&locked).unwrap();
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).unwrap();
-    let path = if fs::write(locked.join("probe"), "").is_ok() {
-        Path::new("/proc/log").to_owned()
-    } else {
-        locked.join("log")
-    };
-    let error = FileSink::open(&path).unwrap_err();
-    let text = error.to_string();
-    assert!(text.contains(path.to_str().unwrap()), "{text}");
-    let expected = if path.starts_with("/proc") {
-        Reason::Unavailable
-    } else {
-        Reason::PermissionDenied
-    };
-    assert_eq!(error.reason(), expected, "{text}");
+    let (reason, text) = open_error("/sys/kernel/uevent_seqnum");
+    assert_eq!(reason, Reason::PermissionDenied);
+    assert!(
+        text.starts_with("cannot open log file /sys/kernel/uevent_seqnum: "),
+        "{text}"
+    );
 }
 
 #[test]
@@ -383,5 +371,64 @@ fn a_partial_write_just_before_a_newline_loses_nothing() {
             assert_eq!((counts.torn, counts.written), (0, written + 1));
             assert_eq!(counts.failed(Reason::StorageFull), 3 - written);
         },
+    );
+}
+
+/// Killed in the middle of writing: every line but the last is whole and in order, and the next
+/// run goes on with a line of its own.
+#[test]
+fn a_kill_tears_at_most_the_last_line() {
+    const NAME: &str = "a_kill_tears_at_most_the_last_line";
+    const PATH: &str = "NETLOG_SINK_TEST_PATH";
+    let line = |number: u32| format!("{number:0>140}");
+
+    if let Some(path) = std::env::var_os(PATH) {
+        let mut sink = FileSink::open(path).unwrap();
+        let (mut batch, mut number) = (Batch::default(), 0);
+        loop {
+            batch.clear();
+            for _ in 0..500 {
+                batch.push(|bytes| bytes.extend_from_slice(line(number).as_bytes()));
+                number += 1;
+            }
+            sink.write(&mut batch).unwrap();
+        }
+    }
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", NAME])
+        .env(PATH, &path)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    while fs::metadata(&path).map_or(0, |metadata| metadata.len()) < 1 << 20 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let killed = read(&path);
+    FileSink::open(&path)
+        .unwrap()
+        .write(&mut batch(&["after"]))
+        .unwrap();
+    let text = read(&path);
+    let (before, after) = text.split_at(killed.len());
+    assert_eq!(before, killed);
+    assert_eq!(after.trim_start_matches('\n'), "after\n");
+
+    let lines: Vec<&str> = text.lines().collect();
+    let (after, lines) = lines.split_last().unwrap();
+    let (last, whole) = lines.split_last().unwrap();
+    assert_eq!(*after, "after");
+    for (number, found) in (0..).zip(whole) {
+        assert_eq!(*found, line(number));
+    }
+    assert!(
+        line(u32::try_from(whole.len()).unwrap()).starts_with(last),
+        "{last}"
     );
 }
