@@ -1,240 +1,271 @@
-//! The composition: what changes anywhere becomes tables and log flows here.
-//!
-//! One thread owns the state and works through messages: the inventory changed, log objects
-//! changed, the ports on the bridge changed, the switch came or went. After each it works out the
-//! plan anew, swaps the classifier's tables in, and tells the switch which log flows it should
-//! have. Tables come first, so that nothing that was switched off is recorded while the flows
-//! are still on their way out.
+//! The composition: the only place that knows all the others.
 
+mod state;
 mod status;
 
-use std::collections::VecDeque;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+use std::io;
 
 use arc_swap::ArcSwap;
 use netlog_core::classify::Tables;
-use netlog_core::flow::{AttachedPort, FlowProfile, LogFlow};
-use netlog_core::inventory::Inventory;
+use netlog_core::flow::FlowProfile;
 use netlog_core::ledger::Ledger;
-use netlog_core::log::LogObject;
-use netlog_core::plan::{Plan, plan};
-use netlog_core::record::Format;
+use netlog_core::log::LogDrivers;
+use netlog_core::policy::Policy;
+use netlog_core::record::{Format, Layout, Recorder, TimestampStyle};
+use netlog_packet::Payload;
+use netlog_ratelimit::{LimitError, Limits};
+use netlog_sink::{FileSink, Retry, SinkError, SyslogSink, Worker};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use tokio::sync::oneshot;
-use tracing::{error, info, warn};
-use uuid::Uuid;
+use tracing::{error, info};
 
-pub use status::Status;
+use self::state::{Agent, Message, Parts};
+use self::status::Status;
+use crate::api::{self, Api, BindError, Listener};
+use crate::config::{self, Config};
+use crate::inventory::{self, FileError, Watcher};
+use crate::ovsdb;
+use crate::pipeline::{self, Pipeline};
+use crate::store::{Store, StoreError};
+use crate::switch::Switch;
+use crate::clock;
 
-use crate::inventory::FileError;
-use crate::ovsdb::{self, Topology};
-use crate::store::Store;
-use crate::switch::{self, Switch};
+/// Batches that wait for the sink at most.
+const SINK_QUEUE: usize = 256;
 
-/// Something happened that the agent has to act on.
-#[derive(Debug)]
-pub enum Message {
-    /// The inventory file was read again.
-    Inventory(Result<Inventory, FileError>),
-    /// Log objects changed in the store. The sender is told when the change is in force.
-    Logs(oneshot::Sender<()>),
-    /// News of the connection to ovsdb-server.
-    Ovsdb(ovsdb::Event),
-    /// News of the connection to the switch.
-    Switch(switch::Event),
-    /// Read again what can be read again.
-    Reload,
-    /// Finish and stop.
-    Stop,
+/// How long the sink may take at the end for what it has not written yet.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the agent does not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The inventory file cannot be used.
+    #[error(transparent)]
+    Inventory(#[from] FileError),
+    /// `[inventory] path` is not set.
+    #[error(
+        "[inventory] path is not set: name the file with the ports and security groups of this host"
+    )]
+    NoInventory,
+    /// The rate limit makes no sense.
+    #[error("[network_log]: {0}")]
+    Limits(#[from] LimitError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Records cannot be written.
+    #[error("[network_log] local_output_log_base: {0}")]
+    Sink(#[from] SinkError),
+    /// The API cannot listen.
+    #[error("[api] bind: {0}")]
+    Bind(#[from] BindError),
+    /// The system gives no thread, socket or file descriptor.
+    #[error("the system refused what the agent needs to start: {0}")]
+    System(#[from] io::Error),
 }
 
-/// What the agent works with.
-#[derive(Debug)]
-pub struct Parts {
-    /// The bridge whose ports are logged.
-    pub bridge: String,
-    /// Where the bridge's pipeline lets itself be logged.
-    pub profile: FlowProfile,
-    /// How records are written.
-    pub format: Format,
-    /// Log objects and slots.
-    pub store: Arc<Store>,
-    /// The inventory in force, shared with the API.
-    pub inventory: Arc<ArcSwap<Inventory>>,
-    /// The classifier's tables, shared with the pipeline.
-    pub tables: Arc<ArcSwap<Tables>>,
-    /// The counters, shared with the pipeline.
-    pub ledger: Arc<Ledger>,
-    /// What `netlog status` shows, shared with the API.
-    pub status: Arc<Status>,
+/// Checks everything that can be checked without starting: what `--check` does.
+///
+/// # Errors
+/// When the inventory cannot be read or the limits make no sense. The configuration itself was
+/// checked when it was loaded.
+pub fn check(config: &Config) -> Result<(), Error> {
+    limits(config)?;
+    inventory::load(inventory_path(config)?)?;
+    Ok(())
 }
 
-/// The agent's state.
-#[derive(Debug)]
-pub struct Agent {
-    parts: Parts,
-    logs: Vec<LogObject>,
-    topology: Arc<Topology>,
-    switch: Switch,
-    attached: bool,
-    /// The last set of log flows that was handed to the switch.
-    ticket: u64,
-    /// Who waits for a set of log flows to be in force, oldest first.
-    waiting: VecDeque<(u64, oneshot::Sender<()>)>,
+/// Runs the agent until a signal stops it.
+///
+/// # Errors
+/// When it cannot start. What goes wrong later is logged, and tried again.
+pub fn run(config: &Config) -> Result<(), Error> {
+    let limits = limits(config)?;
+    let inventory_path = inventory_path(config)?;
+    let inventory = Arc::new(ArcSwap::from_pointee(inventory::load(inventory_path)?));
+    let store = Arc::new(Store::open(&config.database.path)?);
+    let sink = sink(config)?;
+    let format = format(config);
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = runtime.block_on(Listener::bind(&config.api.bind, &api::Auth::NoAuth))?;
+
+    let (sender, messages) = mpsc::channel();
+    let ledger = Arc::new(Ledger::default());
+    let tables = Arc::new(ArcSwap::from_pointee(Tables::empty(format)));
+    let bridge = config.ovs.integration_bridge.clone();
+    let profile = profile(config);
+    let status = Arc::new(Status::new(bridge.clone(), Arc::clone(&ledger), sink.counters()));
+
+    let signals = watch_signals(sender.clone())?;
+    let pipeline = Pipeline::new(pipeline::Parts {
+        tables: Arc::clone(&tables),
+        ledger: Arc::clone(&ledger),
+        recorder: Recorder::new(format),
+        limits,
+        sink: sink.handle(),
+        port_register: profile.port_register,
+        // The standard library keys its own tables with randomness from the system.
+        seed: RandomState::new().hash_one(0),
+    });
+    let socket = config.ovs.management_socket();
+    let switch = Switch::start(socket, profile, pipeline, tell(&sender, Message::Switch))?;
+    let agent = Agent::new(
+        Parts {
+            bridge,
+            profile,
+            format,
+            store: Arc::clone(&store),
+            inventory: Arc::clone(&inventory),
+            tables,
+            ledger,
+            status: Arc::clone(&status),
+        },
+        switch,
+    )?;
+    let ovsdb = ovsdb::Driver::start(
+        config.ovs.ovsdb_connection.clone(),
+        tell(&sender, Message::Ovsdb),
+    )?;
+    let watcher = Watcher::start(inventory_path, tell(&sender, Message::Inventory))?;
+
+    let api = Api {
+        store,
+        inventory,
+        agent: Arc::new(ApiSeam { messages: sender, status }),
+        drivers: LogDrivers::open_vswitch(),
+        auth: api::Auth::NoAuth,
+        policy: Arc::new(ArcSwap::from_pointee(Policy::default())),
+        clock: clock::utc_now,
+    };
+    let (stop_api, stopped) = oneshot::channel::<()>();
+    let api = thread::Builder::new().name("api".to_owned()).spawn(move || {
+        runtime.block_on(api::serve(listener, api, async {
+            // An error means that the agent is gone: stop as well.
+            let _ = stopped.await;
+        }));
+    })?;
+
+    info!(version = env!("CARGO_PKG_VERSION"), api = %config.api.bind, "netlog-agent started");
+    agent.run(&messages, || sink.reopen());
+
+    info!("stopping");
+    drop(stop_api);
+    signals.close();
+    drop(watcher);
+    ovsdb.stop();
+    if let Err(error) = sink.close(DRAIN_TIMEOUT) {
+        error!("{error}");
+    }
+    // A panic of the API was reported by the panic hook.
+    let _ = api.join();
+    info!("netlog-agent stopped");
+    Ok(())
 }
 
-impl Agent {
-    /// An agent that knows the log objects of the store, and no ports yet.
-    ///
-    /// # Errors
-    /// When the log objects cannot be read.
-    pub fn new(parts: Parts, switch: Switch) -> Result<Self, crate::store::Error> {
-        let logs = parts.store.logs()?;
-        Ok(Self {
-            parts,
-            logs,
-            topology: Arc::default(),
-            switch,
-            attached: false,
-            ticket: 0,
-            waiting: VecDeque::new(),
-        })
-    }
+fn limits(config: &Config) -> Result<Option<Limits>, LimitError> {
+    let burst = config.network_log.burst_limit;
+    config.network_log.rate_limit.map(|rate| Limits::new(rate.into(), burst.into())).transpose()
+}
 
-    /// Works through messages until one says stop.
-    pub fn run(mut self, messages: &mpsc::Receiver<Message>, reload: impl Fn()) {
-        while let Ok(message) = messages.recv() {
-            match message {
-                Message::Stop => break,
-                Message::Reload => reload(),
-                Message::Inventory(told) => self.inventory_changed(told),
-                Message::Logs(done) => self.logs_changed(done),
-                Message::Ovsdb(event) => self.ovsdb(event),
-                Message::Switch(event) => self.switch_event(event),
-            }
+fn inventory_path(config: &Config) -> Result<&PathBuf, Error> {
+    config.inventory.path.as_ref().ok_or(Error::NoInventory)
+}
+
+fn sink(config: &Config) -> Result<Worker, Error> {
+    let worker = match &config.network_log.local_output_log_base {
+        Some(path) => Worker::spawn(FileSink::open(path)?, SINK_QUEUE, Retry::default()),
+        None => {
+            let facility = config.syslog.facility.code();
+            let sink = SyslogSink::new(&config.syslog.socket, facility, &config.syslog.tag);
+            Worker::spawn(sink, SINK_QUEUE, Retry::default())
         }
-        self.switch.stop();
-    }
+    };
+    Ok(worker?)
+}
 
-    fn inventory_changed(&mut self, told: Result<Inventory, FileError>) {
-        match told {
-            Ok(inventory) if inventory == **self.parts.inventory.load() => {}
-            Ok(inventory) => {
-                info!(
-                    ports = inventory.ports().count(),
-                    security_groups = inventory.security_groups().count(),
-                    "the inventory changed"
-                );
-                self.parts.inventory.store(Arc::new(inventory));
-                self.renew(None);
-            }
-            Err(error) => error!("{error}; the inventory that was read before stays in force"),
-        }
+fn format(config: &Config) -> Format {
+    let log = &config.network_log;
+    Format {
+        layout: match log.format {
+            config::Format::Text => Layout::Text,
+            config::Format::Neutron => Layout::Neutron,
+            config::Format::Json => Layout::Json,
+        },
+        timestamp: match log.timestamp {
+            // The syslog daemon puts the time before each line.
+            _ if log.local_output_log_base.is_none() => TimestampStyle::None,
+            config::Timestamp::Rfc3164 => TimestampStyle::Rfc3164,
+            config::Timestamp::Rfc3339 => TimestampStyle::Rfc3339,
+        },
+        extra_fields: log.extra_fields,
+        payload: if log.payload { Payload::Include } else { Payload::Omit },
     }
+}
 
-    fn logs_changed(&mut self, done: oneshot::Sender<()>) {
-        match self.parts.store.logs() {
-            Ok(logs) => {
-                self.logs = logs;
-                self.renew(Some(done));
-            }
-            Err(error) => error!("cannot read the log objects: {error}"),
-        }
+fn profile(config: &Config) -> FlowProfile {
+    let profile = &config.flow_profile;
+    FlowProfile {
+        accepted_egress_table: profile.accepted_egress_table,
+        accepted_ingress_table: profile.accepted_ingress_table,
+        dropped_table: profile.dropped_table,
+        accepted_egress_normal_table: profile.accepted_egress_normal_table,
+        port_register: profile.port_register,
+        priority: profile.priority,
+        same_host_priority: profile.same_host_priority,
     }
+}
 
-    fn ovsdb(&mut self, event: ovsdb::Event) {
-        match event {
-            ovsdb::Event::Connected => info!("connected to ovsdb-server"),
-            ovsdb::Event::Disconnected(reason) => {
-                warn!("no connection to ovsdb-server: {reason}; the ports seen last stay in force");
-            }
-            ovsdb::Event::Topology(topology) => {
-                let bridge = &self.parts.bridge;
-                match (self.topology.has_bridge(bridge), topology.has_bridge(bridge)) {
-                    (_, false) => warn!("bridge {bridge} does not exist; waiting for it"),
-                    (false, true) => info!("bridge {bridge} is there"),
-                    (true, true) => {}
-                }
-                self.topology = topology;
-                self.renew(None);
-            }
-        }
+/// A callback that sends what it is told to the agent.
+fn tell<T: Send + 'static>(
+    sender: &mpsc::Sender<Message>,
+    message: impl Fn(T) -> Message + Send + 'static,
+) -> impl FnMut(T) + Send + 'static {
+    let sender = sender.clone();
+    move |told| {
+        // While the agent stops nobody listens any more.
+        let _ = sender.send(message(told));
     }
+}
 
-    fn switch_event(&mut self, event: switch::Event) {
-        match event {
-            switch::Event::Attached { version } => {
-                info!("attached to bridge {}, OpenFlow {version}", self.parts.bridge);
-                self.attached = true;
-                self.parts.status.attached(Some(version));
-                self.renew(None);
-            }
-            switch::Event::Detached { reason } => {
-                warn!("not attached to bridge {}: {reason}; trying again", self.parts.bridge);
-                self.attached = false;
-                self.parts.status.attached(None);
-                // Whoever waits is let go: the change is stored, and in force once the switch
-                // is back.
-                self.waiting.clear();
-            }
-            switch::Event::InForce { ticket, changes } => {
-                if changes > 0 {
-                    info!(changes, "log flows are in force");
-                }
-                while self.waiting.front().is_some_and(|(of, _)| *of <= ticket) {
-                    if let Some((_, done)) = self.waiting.pop_front() {
-                        // Whoever waited may have gone.
-                        let _ = done.send(());
-                    }
-                }
-            }
-            switch::Event::Refused { reason } => {
-                error!("bridge {} refused the log flows: {reason}", self.parts.bridge);
-            }
-        }
-    }
-
-    /// Works out plan, tables and log flows anew.
-    fn renew(&mut self, done: Option<oneshot::Sender<()>>) {
-        let inventory = self.parts.inventory.load();
-        let plan = plan(&self.logs, &inventory);
-        let attached = match self.attached_ports(&plan) {
-            Ok(attached) => attached,
-            Err(error) => {
-                error!("cannot number the ports, so that their logging stays as it is: {error}");
+/// Turns signals into messages, on a thread of its own.
+fn watch_signals(sender: mpsc::Sender<Message>) -> io::Result<signal_hook::iterator::Handle> {
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    let handle = signals.handle();
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            let message = if signal == SIGHUP { Message::Reload } else { Message::Stop };
+            if sender.send(message).is_err() {
                 return;
             }
-        };
-        let parts = &self.parts;
-        let tables = Tables::new(&plan, &inventory, &attached, parts.format, &parts.ledger);
-        parts.tables.store(Arc::new(tables));
-        parts.status.ports(&inventory, &plan, &attached);
-
-        let flows: Vec<LogFlow> = attached
-            .iter()
-            .filter_map(|port| Some((port, plan.get(&port.id)?)))
-            .flat_map(|(port, plan)| parts.profile.log_flows(plan, port.slot, port.ofport))
-            .collect();
-        self.ticket += 1;
-        self.switch.want(self.ticket, flows);
-        if self.attached
-            && let Some(done) = done
-        {
-            self.waiting.push_back((self.ticket, done));
         }
+    })?;
+    Ok(handle)
+}
+
+/// What the API sees of the agent.
+struct ApiSeam {
+    messages: mpsc::Sender<Message>,
+    status: Arc<Status>,
+}
+
+impl api::Agent for ApiSeam {
+    fn logs_changed(&self) -> oneshot::Receiver<()> {
+        let (done, in_force) = oneshot::channel();
+        // If the agent is gone, so is the sender, and nobody waits.
+        let _ = self.messages.send(Message::Logs(done));
+        in_force
     }
 
-    /// The ports of the plan that are on the bridge.
-    fn attached_ports(&self, plan: &Plan) -> Result<Vec<AttachedPort>, crate::store::Error> {
-        let ports: Vec<(Uuid, u32)> = self
-            .topology
-            .ports(&self.parts.bridge)
-            .filter(|port| !port.shadowed)
-            .filter_map(|port| Some((port.iface_id.as_deref()?.parse().ok()?, port.ofport?)))
-            .filter(|(id, _)| plan.contains_key(id))
-            .collect();
-        let ids: Vec<Uuid> = ports.iter().map(|(id, _)| *id).collect();
-        let slots = self.parts.store.slots(&ids)?;
-        let attach = |((id, ofport), slot)| AttachedPort { id, slot, ofport };
-        Ok(ports.into_iter().zip(slots).map(attach).collect())
+    fn status(&self) -> serde_json::Value {
+        self.status.to_json()
     }
 }

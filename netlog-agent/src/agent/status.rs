@@ -7,7 +7,6 @@ use netlog_core::flow::AttachedPort;
 use netlog_core::inventory::Inventory;
 use netlog_core::ledger::{Ledger, PortCounters};
 use netlog_core::plan::Plan;
-use netlog_ofp::Version;
 use netlog_sink::{Counters, Reason};
 use serde_json::{Value, json};
 use time::UtcDateTime;
@@ -23,7 +22,7 @@ pub struct Status {
     started_at: UtcDateTime,
     ledger: Arc<Ledger>,
     sink: Arc<Counters>,
-    version: ArcSwapOption<Version>,
+    version: ArcSwapOption<String>,
     ports: ArcSwap<Vec<LoggedPort>>,
 }
 
@@ -51,7 +50,7 @@ impl Status {
     }
 
     /// The switch came, with the version that was agreed on, or went.
-    pub(super) fn attached(&self, version: Option<Version>) {
+    pub(super) fn attached(&self, version: Option<String>) {
         self.version.store(version.map(Arc::new));
     }
 
@@ -83,8 +82,8 @@ impl Status {
         let ledger = &*self.ledger;
         let sink = self.sink.read();
         let failed: serde_json::Map<String, Value> = Reason::ALL
-            .iter()
-            .map(|reason| (reason.name().to_owned(), sink.failed(*reason).into()))
+            .into_iter()
+            .map(|reason| (reason.name().to_owned(), sink.failed(reason).into()))
             .collect();
         let version = self.version.load();
         let uptime = clock::utc_now() - self.started_at;
@@ -98,7 +97,7 @@ impl Status {
             "bridge": {
                 "name": self.bridge,
                 "connected": version.is_some(),
-                "openflow_version": version.as_deref().map(ToString::to_string),
+                "openflow_version": version.as_deref(),
             },
             "ports": ports,
             "totals": {
@@ -112,7 +111,7 @@ impl Status {
                 "folded": ledger.total(|port| &port.folded),
                 "drifted": ledger.total(|port| &port.drifted),
                 "suppressed": { "rate-limit": ledger.total(|port| &port.suppressed) },
-                "written": sink.written_records,
+                "written": sink.written,
                 "failed": failed,
             },
         })
