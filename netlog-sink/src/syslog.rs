@@ -33,17 +33,17 @@ impl SyslogSink {
     /// How long one message may take.
     const PATIENCE: Duration = Duration::from_secs(1);
 
-    /// A sink for the service at `path`, usually [`Self::PATH`].
+    /// A sink for the service at `path`, usually [`Self::PATH`], that names `tag` as the program.
     ///
     /// It connects with the first record, so that the agent may start before the service; call
     /// [`Sink::reopen`] to find out at once.
-    pub fn new(path: impl Into<PathBuf>, facility: Facility) -> Self {
+    pub fn new(path: impl Into<PathBuf>, facility: Facility, tag: impl Into<String>) -> Self {
         Self {
             path: path.into(),
             formatter: Formatter3164 {
                 facility,
                 hostname: None,
-                process: "netlog".into(),
+                process: tag.into(),
                 pid: std::process::id(),
             },
             socket: None,

@@ -53,7 +53,7 @@ fn one_message_a_record() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let service = service(&path);
-    let mut sink = SyslogSink::new(&path, Facility::LOG_LOCAL3);
+    let mut sink = SyslogSink::new(&path, Facility::LOG_LOCAL3, "netlog");
     sink.write(&mut batch(&["action=ACCEPT vm_port=1", "action=DROP"]))
         .unwrap();
 
@@ -77,7 +77,7 @@ fn a_record_that_is_too_long_fails_alone_and_is_not_cut() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let service = service(&path);
-    let worker = Worker::spawn(SyslogSink::new(&path, Facility::LOG_USER), 4, ONCE).unwrap();
+    let worker = Worker::spawn(SyslogSink::new(&path, Facility::LOG_USER, "netlog"), 4, ONCE).unwrap();
     let long = "x".repeat(8 << 20);
     worker
         .handle()
@@ -103,7 +103,7 @@ fn a_record_that_is_too_long_fails_alone_and_is_not_cut() {
 fn the_service_may_start_later_stop_and_restart() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
-    let mut sink = SyslogSink::new(&path, Facility::LOG_USER);
+    let mut sink = SyslogSink::new(&path, Facility::LOG_USER, "netlog");
     let error = sink.reopen().unwrap_err();
     assert_eq!(error.reason(), Reason::Unavailable);
     assert_eq!(
@@ -166,7 +166,7 @@ fn a_service_that_hangs_fails_records_in_bounded_time() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let service = service(&path);
-    let worker = Worker::spawn(SyslogSink::new(&path, Facility::LOG_USER), 4, ONCE).unwrap();
+    let worker = Worker::spawn(SyslogSink::new(&path, Facility::LOG_USER, "netlog"), 4, ONCE).unwrap();
     // More than the socket holds; nobody reads.
     let mut batch = Batch::default();
     for number in 0..10_000 {
@@ -193,7 +193,7 @@ fn a_socket_of_another_kind_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("stream");
     let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    let error = SyslogSink::new(&path, Facility::LOG_USER)
+    let error = SyslogSink::new(&path, Facility::LOG_USER, "netlog")
         .write(&mut batch(&["x"]))
         .unwrap_err();
     assert!(

@@ -5,7 +5,6 @@ mod status;
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -50,11 +49,6 @@ pub enum Error {
     /// The inventory file cannot be used.
     #[error(transparent)]
     Inventory(#[from] FileError),
-    /// `[inventory] path` is not set.
-    #[error(
-        "[inventory] path is not set: name the file with the ports and security groups of this host"
-    )]
-    NoInventory,
     /// The rate limit makes no sense.
     #[error("[network_log]: {0}")]
     Limits(#[from] LimitError),
@@ -79,7 +73,7 @@ pub enum Error {
 /// checked when it was loaded.
 pub fn check(config: &Config) -> Result<(), Error> {
     limits(config)?;
-    inventory::load(inventory_path(config)?)?;
+    inventory::load(&config.inventory.path)?;
     Ok(())
 }
 
@@ -89,7 +83,7 @@ pub fn check(config: &Config) -> Result<(), Error> {
 /// When it cannot start. What goes wrong later is logged, and tried again.
 pub fn run(config: &Config) -> Result<(), Error> {
     let limits = limits(config)?;
-    let inventory_path = inventory_path(config)?;
+    let inventory_path = &config.inventory.path;
     let inventory = Arc::new(ArcSwap::from_pointee(inventory::load(inventory_path)?));
     let store = Arc::new(Store::open(&config.database.path)?);
     let sink = sink(config)?;
@@ -141,7 +135,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
         store,
         inventory,
         agent: Arc::new(ApiSeam { messages: sender, status }),
-        drivers: LogDrivers::open_vswitch(),
+        drivers: LogDrivers::default(),
         auth: api::Auth::NoAuth,
         policy: Arc::new(ArcSwap::from_pointee(Policy::default())),
         clock: clock::utc_now,
@@ -176,16 +170,12 @@ fn limits(config: &Config) -> Result<Option<Limits>, LimitError> {
     config.network_log.rate_limit.map(|rate| Limits::new(rate.into(), burst.into())).transpose()
 }
 
-fn inventory_path(config: &Config) -> Result<&PathBuf, Error> {
-    config.inventory.path.as_ref().ok_or(Error::NoInventory)
-}
-
 fn sink(config: &Config) -> Result<Worker, Error> {
     let worker = match &config.network_log.local_output_log_base {
         Some(path) => Worker::spawn(FileSink::open(path)?, SINK_QUEUE, Retry::default()),
         None => {
-            let facility = config.syslog.facility.code();
-            let sink = SyslogSink::new(&config.syslog.socket, facility, &config.syslog.tag);
+            let syslog = &config.syslog;
+            let sink = SyslogSink::new(&syslog.socket, syslog.facility.into(), &*syslog.tag);
             Worker::spawn(sink, SINK_QUEUE, Retry::default())
         }
     };

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netlog_core::flow::{FlowProfile, LogFlow};
-use netlog_ofp::connection::{Config, Event as LinkEvent};
 use netlog_ofp::multipart::{MultipartReply, MultipartRequest};
-use netlog_ofp::{Backoff, Body, BundleFlags, FlowMod, Xid};
+use netlog_ofp::{
+    Backoff, Body, BundleFlags, Config, Event as LinkEvent, FlowMod, SendError, Xid,
+};
 
 use super::flows::{self, Flows};
 use super::link::{Link, Lost, RECONNECT, Woken, wait};
@@ -78,7 +79,7 @@ impl<F: FnMut(Event)> Thread<F> {
                 Ok(Stopped) => return,
                 Err(lost) => self.tell_detached(lost.to_string()),
             }
-            let until = clock::monotonic() + self.backoff.wait();
+            let until = clock::monotonic() + self.backoff.next_wait();
             while clock::monotonic() < until {
                 if wait(&self.rung, Some(until)) == Woken::Other && self.read_notes() {
                     return;
@@ -142,7 +143,7 @@ impl<F: FnMut(Event)> Thread<F> {
     /// Begins what there is to do.
     fn advance(&mut self, state: State, link: &mut Link) -> Result<State, Lost> {
         let now = clock::monotonic();
-        let request_failed = |error: netlog_ofp::connection::SendError| Lost::Request(error.to_string());
+        let request_failed = |error: SendError| Lost::Request(error.to_string());
         Ok(match state {
             State::Waiting(until) if now < until => State::Waiting(until),
             State::Unknown | State::Waiting(_) => {

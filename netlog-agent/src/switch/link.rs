@@ -5,8 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use netlog_ofp::connection::{Config, Connection, ConnectionError};
-use netlog_ofp::{PacketIn, Version};
+use netlog_ofp::{Config, Connection, ConnectionError, PacketIn, Version};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};

@@ -4,8 +4,9 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use netlog_ofp::connection::{Config, Event};
-use netlog_ofp::{AsyncConfig, Backoff, Body, MessageType, PacketInFormat, PacketInReason};
+use netlog_ofp::{
+    AsyncConfig, Backoff, Body, Config, Event, MessageType, PacketInFormat, PacketInReason,
+};
 
 use super::flows::CONTROLLER_ID;
 use super::link::{Link, Lost, RECONNECT, Woken, wait};
@@ -42,7 +43,7 @@ impl Thread {
             };
             self.pipeline.idle(clock::monotonic());
             self.note(Packets::Lost(lost.to_string()));
-            let until = clock::monotonic() + self.backoff.wait();
+            let until = clock::monotonic() + self.backoff.next_wait();
             if wait(&self.woken, Some(until)) == Woken::Other {
                 break;
             }
