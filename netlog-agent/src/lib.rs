@@ -1,2 +1,3 @@
 //! To come.
+pub mod api;
 pub mod store;
