@@ -124,9 +124,9 @@ pub struct Credentials<'a> {
 enum Check {
     Always,
     Never,
-    Not(Box<Check>),
-    All(Vec<Check>),
-    Any(Vec<Check>),
+    Not(Box<Self>),
+    All(Vec<Self>),
+    Any(Vec<Self>),
     Rule(String),
     Role(Template),
     /// A field of the target has this value.
@@ -290,12 +290,11 @@ impl Template {
 /// A value as Python prints it; lists and objects have no place in a rule.
 fn text(value: &Value) -> Option<String> {
     match value {
-        Value::Null => None,
         Value::Bool(true) => Some("True".to_owned()),
         Value::Bool(false) => Some("False".to_owned()),
         Value::Number(number) => Some(number.to_string()),
         Value::String(text) => Some(text.clone()),
-        Value::Array(_) | Value::Object(_) => None,
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
