@@ -90,7 +90,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let format = format(config);
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let listener = runtime.block_on(Listener::bind(&config.api.bind, &api::Auth::NoAuth))?;
+    let listener = runtime.block_on(Listener::bind(&config.api.bind))?;
 
     let (sender, messages) = mpsc::channel();
     let ledger = Arc::new(Ledger::default());
@@ -188,7 +188,7 @@ fn format(config: &Config) -> Format {
         layout: match log.format {
             config::Format::Text => Layout::Text,
             config::Format::Neutron => Layout::Neutron,
-            config::Format::Json => Layout::Json,
+            config::Format::Json => Layout::Text,
         },
         timestamp: match log.timestamp {
             // The syslog daemon puts the time before each line.

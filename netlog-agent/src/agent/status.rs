@@ -17,7 +17,7 @@ use crate::clock;
 
 /// The agent's state, for everyone to read at any time.
 #[derive(Debug)]
-pub struct Status {
+pub(super) struct Status {
     bridge: String,
     started_at: UtcDateTime,
     ledger: Arc<Ledger>,
@@ -38,7 +38,7 @@ struct LoggedPort {
 
 impl Status {
     /// The state of an agent that starts now.
-    pub fn new(bridge: String, ledger: Arc<Ledger>, sink: Arc<Counters>) -> Self {
+    pub(super) fn new(bridge: String, ledger: Arc<Ledger>, sink: Arc<Counters>) -> Self {
         Self {
             bridge,
             started_at: clock::utc_now(),
@@ -78,7 +78,7 @@ impl Status {
     ///
     /// Per port, `recorded` counts events that became a record; what became of the records is
     /// known for the sink as a whole (`written`, `failed`).
-    pub fn to_json(&self) -> Value {
+    pub(super) fn to_json(&self) -> Value {
         let ledger = &*self.ledger;
         let sink = self.sink.read();
         let failed: serde_json::Map<String, Value> = Reason::ALL
