@@ -1,7 +1,7 @@
 //! Rate and burst limit for events that come from many ports.
 //!
 //! A packet costs the sender nothing to send, and costs us a line to log. So the operator sets
-//! two limits for a host (DESIGN.md, section 6):
+//! two limits for a host:
 //!
 //! - `rate_limit`: how many events a second are logged. What comes faster is queued.
 //! - `burst_limit`: how many events are queued. What finds no room is refused.

@@ -2,8 +2,7 @@
 //!
 //! The pipeline formats records into a [`Batch`] and hands it on; from there to the disk or the
 //! socket is this crate's business. It is built so that a sink can fail in every way a sink can
-//! fail without stopping the pipeline, and without a record going missing uncounted (DESIGN.md,
-//! sections 3 and 7).
+//! fail without stopping the pipeline, and without a record going missing uncounted.
 //!
 //! - A [`Sink`] delivers batches: [`FileSink`] to a file that may be rotated under it,
 //!   [`SyslogSink`] to the local syslog service.
