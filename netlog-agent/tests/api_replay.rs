@@ -186,7 +186,7 @@ impl World {
                 store: Arc::clone(&store),
                 inventory: Arc::clone(&inventory),
                 agent: Arc::clone(&agent) as Arc<dyn Agent>,
-                drivers: LogDrivers::default(),
+                drivers: LogDrivers::open_vswitch(),
                 auth,
                 policy: Arc::new(ArcSwap::from_pointee(Policy::default())),
                 clock: now,

@@ -38,17 +38,10 @@ pub trait LogDriver: Send + Sync {
 ///
 /// ```
 /// use netlog_core::log::LogDrivers;
-/// let types: Vec<_> = LogDrivers::default().resource_types().collect();
+/// let types: Vec<_> = LogDrivers::open_vswitch().resource_types().collect();
 /// assert_eq!(types, ["security_group"]);
 /// ```
 pub struct LogDrivers(Vec<Box<dyn LogDriver>>);
-
-impl Default for LogDrivers {
-    /// Those of the Open vSwitch firewall.
-    fn default() -> Self {
-        Self(vec![Box::new(OpenVSwitchDriver)])
-    }
-}
 
 impl fmt::Debug for LogDrivers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,6 +50,11 @@ impl fmt::Debug for LogDrivers {
 }
 
 impl LogDrivers {
+    /// Those of the Open vSwitch firewall.
+    pub fn open_vswitch() -> Self {
+        Self(vec![Box::new(OpenVSwitchDriver)])
+    }
+
     /// Adds a driver. Of two for one type, the first is asked.
     pub fn register(&mut self, driver: Box<dyn LogDriver>) {
         self.0.push(driver);
