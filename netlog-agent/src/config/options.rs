@@ -66,38 +66,52 @@ words! {
 }
 
 /// A syslog facility (RFC 5424 section 6.2.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Facility(u8);
+#[derive(Debug, Clone, Copy)]
+pub struct Facility(netlog_sink::Facility);
 
 impl Facility {
     /// The numerical code, 0 to 23.
     pub fn code(self) -> u8 {
-        self.0
+        self.0 as u8 >> 3
+    }
+}
+
+impl PartialEq for Facility {
+    fn eq(&self, other: &Self) -> bool {
+        self.code() == other.code()
+    }
+}
+
+impl Eq for Facility {}
+
+impl From<Facility> for netlog_sink::Facility {
+    fn from(facility: Facility) -> Self {
+        facility.0
     }
 }
 
 impl Words for Facility {
     const WORDS: &'static [(&'static str, Self)] = &[
-        ("kern", Self(0)),
-        ("user", Self(1)),
-        ("mail", Self(2)),
-        ("daemon", Self(3)),
-        ("auth", Self(4)),
-        ("syslog", Self(5)),
-        ("lpr", Self(6)),
-        ("news", Self(7)),
-        ("uucp", Self(8)),
-        ("cron", Self(9)),
-        ("authpriv", Self(10)),
-        ("ftp", Self(11)),
-        ("local0", Self(16)),
-        ("local1", Self(17)),
-        ("local2", Self(18)),
-        ("local3", Self(19)),
-        ("local4", Self(20)),
-        ("local5", Self(21)),
-        ("local6", Self(22)),
-        ("local7", Self(23)),
+        ("kern", Self(netlog_sink::Facility::LOG_KERN)),
+        ("user", Self(netlog_sink::Facility::LOG_USER)),
+        ("mail", Self(netlog_sink::Facility::LOG_MAIL)),
+        ("daemon", Self(netlog_sink::Facility::LOG_DAEMON)),
+        ("auth", Self(netlog_sink::Facility::LOG_AUTH)),
+        ("syslog", Self(netlog_sink::Facility::LOG_SYSLOG)),
+        ("lpr", Self(netlog_sink::Facility::LOG_LPR)),
+        ("news", Self(netlog_sink::Facility::LOG_NEWS)),
+        ("uucp", Self(netlog_sink::Facility::LOG_UUCP)),
+        ("cron", Self(netlog_sink::Facility::LOG_CRON)),
+        ("authpriv", Self(netlog_sink::Facility::LOG_AUTHPRIV)),
+        ("ftp", Self(netlog_sink::Facility::LOG_FTP)),
+        ("local0", Self(netlog_sink::Facility::LOG_LOCAL0)),
+        ("local1", Self(netlog_sink::Facility::LOG_LOCAL1)),
+        ("local2", Self(netlog_sink::Facility::LOG_LOCAL2)),
+        ("local3", Self(netlog_sink::Facility::LOG_LOCAL3)),
+        ("local4", Self(netlog_sink::Facility::LOG_LOCAL4)),
+        ("local5", Self(netlog_sink::Facility::LOG_LOCAL5)),
+        ("local6", Self(netlog_sink::Facility::LOG_LOCAL6)),
+        ("local7", Self(netlog_sink::Facility::LOG_LOCAL7)),
     ];
 }
 

@@ -12,8 +12,7 @@ use netlog_core::flow::Cookie;
 use netlog_core::ledger::Ledger;
 use netlog_core::record::{Action, Recorder};
 use netlog_core::session::{Seen, SessionKey, SessionTable};
-use netlog_ofp::PacketIn;
-use netlog_ofp::oxm::Field;
+use netlog_ofp::{Field, PacketIn};
 use netlog_packet::Packet;
 use netlog_ratelimit::{Admission, Limiter, Limits};
 use netlog_sink::{Batch, Handle};
@@ -235,6 +234,6 @@ fn recycle(spare: &mut Vec<Vec<u8>>, mut record: Vec<u8>) {
 /// A register other than the usual one.
 #[cold]
 fn register(message: &PacketIn<'_>, number: u8) -> Option<u32> {
-    let value = message.metadata.get(Field::register(number)?)?.value();
+    let value = message.metadata.get(Field::reg(number))?.value();
     Some(u32::from_be_bytes(value.try_into().ok()?))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use netlog_core::flow::{Cookie, FlowMatch, FlowProfile, LogFlow};
 use netlog_ofp::multipart::{FlowStats, FlowStatsRequest};
-use netlog_ofp::{Action, Controller, FlowMod, Instruction, Match, PortNo};
+use netlog_ofp::{Action, Controller, FlowCommand, FlowMod, Instruction, Match, PortNo};
 
 /// The id of the connections that log flows report to. The switch sends packet-ins of our flows
 /// only to connections that set it, and they get no others.
@@ -44,50 +44,94 @@ fn wanted(profile: &FlowProfile, flow: &LogFlow) -> Wanted {
     Wanted { cookie: flow.cookie.to_bits(), matches, actions }
 }
 
-/// The flow-mods that turn the flows of ours that the switch has into those that are wanted.
-///
-/// Deletions name table, priority, match and cookie, so that they cannot touch a flow of anyone
-/// else; a flow that is already right is left alone, with its counters.
-pub(super) fn changes(
-    profile: &FlowProfile,
-    wanted_flows: &[LogFlow],
-    found: &[FlowStats],
-) -> Vec<FlowMod> {
-    let mut missing: BTreeMap<Place, Wanted> = wanted_flows
-        .iter()
-        .map(|flow| (flow, wanted(profile, flow)))
-        .map(|(flow, wanted)| (place(flow.table, flow.priority, &wanted.matches), wanted))
-        .collect();
-    let mut changes = Vec::new();
-    for flow in found {
-        let place = place(flow.table_id, flow.priority, &flow.r#match);
-        match missing.get(&place) {
-            Some(wanted) if is_right(flow, wanted) => {
-                missing.remove(&place);
-            }
-            // An addition at the same place replaces what is there.
-            Some(_) => {}
-            None => changes.push(FlowMod {
-                cookie: flow.cookie,
-                cookie_mask: u64::MAX,
-                ..FlowMod::delete_strict(flow.table_id, flow.priority, flow.r#match.clone())
-            }),
-        }
-    }
-    changes.extend(missing.into_iter().map(|((table, priority, _), wanted)| {
-        FlowMod::add(table, priority, wanted.cookie, wanted.matches, wanted.actions)
-    }));
-    changes
+/// A flow of ours that the switch has.
+#[derive(Clone, Debug)]
+struct Present {
+    cookie: u64,
+    matches: Match,
+    /// Its actions; `None` where it has something besides that we would not have written.
+    actions: Option<Vec<Action>>,
 }
 
-fn is_right(flow: &FlowStats, wanted: &Wanted) -> bool {
-    flow.cookie == wanted.cookie
-        && flow.idle_timeout == 0
-        && flow.hard_timeout == 0
-        && matches!(
-            flow.instructions.as_slice(),
-            [Instruction::ApplyActions(actions)] if *actions == wanted.actions
-        )
+/// The flows of ours that the switch has.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Flows(BTreeMap<Place, Present>);
+
+impl Flows {
+    /// What the switch said that it has.
+    pub(super) fn found(stats: &[FlowStats]) -> Self {
+        let present = |flow: &FlowStats| {
+            let for_good = flow.idle_timeout == 0 && flow.hard_timeout == 0;
+            let matches = flow.r#match.clone();
+            let actions = for_good.then(|| only_actions(&flow.instructions)).flatten();
+            (
+                place(flow.table_id, flow.priority, &matches),
+                Present { cookie: flow.cookie, matches, actions },
+            )
+        };
+        Self(stats.iter().map(present).collect())
+    }
+
+    /// Takes note of changes that the switch has made.
+    pub(super) fn apply(&mut self, changes: &[FlowMod]) {
+        for change in changes {
+            let place = place(change.table_id, change.priority, &change.r#match);
+            if change.command == FlowCommand::ADD {
+                let present = Present {
+                    cookie: change.cookie,
+                    matches: change.r#match.clone(),
+                    actions: only_actions(&change.instructions),
+                };
+                self.0.insert(place, present);
+            } else {
+                self.0.remove(&place);
+            }
+        }
+    }
+
+    /// The flow-mods that turn these flows into those that are wanted.
+    ///
+    /// Deletions name table, priority, match and cookie, so that they cannot touch a flow of
+    /// anyone else; a flow that is already right is left alone, with its counters.
+    pub(super) fn changes_to(&self, profile: &FlowProfile, log_flows: &[LogFlow]) -> Vec<FlowMod> {
+        let mut missing: BTreeMap<Place, Wanted> = log_flows
+            .iter()
+            .map(|flow| (flow, wanted(profile, flow)))
+            .map(|(flow, wanted)| (place(flow.table, flow.priority, &wanted.matches), wanted))
+            .collect();
+        let mut changes = Vec::new();
+        for (place, present) in &self.0 {
+            match missing.get(place) {
+                Some(wanted)
+                    if present.cookie == wanted.cookie
+                        && present.actions.as_ref() == Some(&wanted.actions) =>
+                {
+                    missing.remove(place);
+                }
+                // An addition at the same place replaces what is there.
+                Some(_) => {}
+                None => {
+                    let (table, priority, _) = *place;
+                    changes.push(FlowMod {
+                        cookie: present.cookie,
+                        cookie_mask: u64::MAX,
+                        ..FlowMod::delete_strict(table, priority, present.matches.clone())
+                    });
+                }
+            }
+        }
+        changes.extend(missing.into_iter().map(|((table, priority, _), wanted)| {
+            FlowMod::add(table, priority, wanted.cookie, wanted.matches, wanted.actions)
+        }));
+        changes
+    }
+}
+
+fn only_actions(instructions: &[Instruction]) -> Option<Vec<Action>> {
+    match instructions {
+        [Instruction::ApplyActions(actions)] => Some(actions.clone()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -96,7 +140,7 @@ mod tests {
 
     use netlog_core::flow::FlowKind;
     use netlog_core::plan::{AcceptScope, PortPlan};
-    use netlog_ofp::{FlowCommand, FlowFlags};
+    use netlog_ofp::FlowFlags;
     use proptest::prelude::*;
     use uuid::Uuid;
 
@@ -114,48 +158,38 @@ mod tests {
         FlowProfile::default().log_flows(&plan, slot, ofport)
     }
 
-    /// What a switch has after these flow-mods.
-    fn apply(flows: &mut Vec<FlowStats>, changes: &[FlowMod]) {
-        for change in changes {
-            flows.retain(|flow| {
-                (flow.table_id, flow.priority, &flow.r#match)
-                    != (change.table_id, change.priority, &change.r#match)
-            });
-            if change.command == FlowCommand::ADD {
-                flows.push(FlowStats {
-                    table_id: change.table_id,
-                    duration: Duration::ZERO,
-                    priority: change.priority,
-                    idle_timeout: 0,
-                    hard_timeout: 0,
-                    flags: FlowFlags::NONE,
-                    importance: 0,
-                    cookie: change.cookie,
-                    packet_count: 0,
-                    byte_count: 0,
-                    r#match: change.r#match.clone(),
-                    instructions: change.instructions.clone(),
-                });
-            } else {
-                assert_eq!(change.command, FlowCommand::DELETE_STRICT);
-                assert_eq!(change.cookie & Cookie::OWNER_MASK, Cookie::OWNER);
-                assert_eq!(change.cookie_mask, u64::MAX);
-            }
+    fn changes(flows: &Flows, wanted: &[LogFlow]) -> Vec<FlowMod> {
+        let changes = flows.changes_to(&FlowProfile::default(), wanted);
+        for change in changes.iter().filter(|change| change.command != FlowCommand::ADD) {
+            assert_eq!(change.command, FlowCommand::DELETE_STRICT);
+            assert_eq!(change.cookie & Cookie::OWNER_MASK, Cookie::OWNER);
+            assert_eq!(change.cookie_mask, u64::MAX);
         }
+        changes
     }
 
-    fn sorted(flows: &[FlowStats]) -> Vec<(u8, u16, Vec<u8>, u64)> {
-        let mut places: Vec<_> = flows
-            .iter()
-            .map(|flow| (flow.table_id, flow.priority, flow.r#match.to_bytes(), flow.cookie))
-            .collect();
-        places.sort();
-        places
+    /// What a switch has after these changes, as it would say itself.
+    fn stats(flows: &Flows) -> Vec<FlowStats> {
+        let stats = |(place, present): (&Place, &Present)| FlowStats {
+            table_id: place.0,
+            duration: Duration::ZERO,
+            priority: place.1,
+            idle_timeout: 0,
+            hard_timeout: 0,
+            flags: FlowFlags::NONE,
+            importance: 0,
+            cookie: present.cookie,
+            packet_count: 0,
+            byte_count: 0,
+            r#match: present.matches.clone(),
+            instructions: vec![Instruction::ApplyActions(present.actions.clone().unwrap())],
+        };
+        flows.0.iter().map(stats).collect()
     }
 
     #[test]
     fn the_flows_of_a_port_are_those_tested_on_the_pipeline() {
-        let flows = changes(&FlowProfile::default(), &log_flows(1, 7, true, true), &[]);
+        let flows = changes(&Flows::default(), &log_flows(1, 7, true, true));
         let shown: Vec<_> = flows
             .iter()
             .map(|flow| {
@@ -183,16 +217,17 @@ mod tests {
 
     #[test]
     fn what_is_already_right_is_left_alone() {
-        let profile = FlowProfile::default();
         let wanted = log_flows(1, 7, true, true);
-        let mut found = Vec::new();
-        apply(&mut found, &changes(&profile, &wanted, &found));
-        assert!(changes(&profile, &wanted, &found).is_empty());
+        let mut flows = Flows::default();
+        flows.apply(&changes(&flows, &wanted));
+        let mut found = stats(&flows);
+        assert!(changes(&Flows::found(&found), &wanted).is_empty());
 
         found[2].instructions.clear();
-        let mended = changes(&profile, &wanted, &found);
-        assert_eq!(mended.len(), 1);
-        assert_eq!(mended[0].command, FlowCommand::ADD);
+        found[4].idle_timeout = 10;
+        let mended = changes(&Flows::found(&found), &wanted);
+        assert_eq!(mended.len(), 2);
+        assert!(mended.iter().all(|change| change.command == FlowCommand::ADD));
     }
 
     proptest! {
@@ -202,8 +237,7 @@ mod tests {
             before in prop::collection::btree_map(1u32..8, (1u32..8, any::<bool>(), any::<bool>()), 0..6),
             after in prop::collection::btree_map(1u32..8, (1u32..8, any::<bool>(), any::<bool>()), 0..6),
         ) {
-            let profile = FlowProfile::default();
-            let flows = |ports: &BTreeMap<u32, (u32, bool, bool)>| -> Vec<LogFlow> {
+            let of = |ports: &BTreeMap<u32, (u32, bool, bool)>| -> Vec<LogFlow> {
                 // One port an ofport, as on a bridge.
                 let by_ofport: BTreeMap<_, _> =
                     ports.iter().map(|(slot, (ofport, accept, drop))| (ofport, (slot, accept, drop))).collect();
@@ -212,16 +246,16 @@ mod tests {
                     .flat_map(|(ofport, (slot, accept, drop))| log_flows(*slot, *ofport, *accept, *drop))
                     .collect()
             };
-            let (before, after) = (flows(&before), flows(&after));
-            let mut found = Vec::new();
-            apply(&mut found, &changes(&profile, &before, &[]));
-            let needed = changes(&profile, &after, &found);
-            apply(&mut found, &needed);
-            let mut fresh = Vec::new();
-            apply(&mut fresh, &changes(&profile, &after, &[]));
-            prop_assert_eq!(sorted(&found), sorted(&fresh));
+            let (before, after) = (of(&before), of(&after));
+            let mut flows = Flows::default();
+            flows.apply(&changes(&flows, &before));
+            let needed = changes(&Flows::found(&stats(&flows)), &after);
             prop_assert!(needed.len() <= before.len() + after.len());
-            prop_assert!(changes(&profile, &after, &found).is_empty());
+            flows.apply(&needed);
+            prop_assert!(changes(&flows, &after).is_empty());
+            let mut fresh = Flows::default();
+            fresh.apply(&changes(&fresh, &after));
+            prop_assert_eq!(stats(&flows), stats(&fresh));
         }
     }
 }
