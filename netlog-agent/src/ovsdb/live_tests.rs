@@ -1,6 +1,6 @@
 //! The driver against a real ovsdb-server, private to each test.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -22,7 +22,6 @@ const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 struct Server {
     dir: tempfile::TempDir,
     process: Option<Child>,
-    tcp: Option<u16>,
 }
 
 impl Server {
@@ -30,7 +29,6 @@ impl Server {
         let server = Self {
             dir: tempfile::tempdir().unwrap(),
             process: None,
-            tcp: None,
         };
         let mut create = Command::new("ovsdb-tool");
         run(create.arg("create").arg(server.path("conf.db")).arg(SCHEMA));
@@ -54,9 +52,6 @@ impl Server {
             .arg("--verbose=off")
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        if let Some(port) = self.tcp {
-            command.arg(format!("--remote=ptcp:{port}:127.0.0.1"));
-        }
         let child = command.spawn().unwrap_or_else(|error| {
             panic!("ovsdb-server (of package openvswitch-switch) does not start: {error}")
         });
@@ -220,16 +215,29 @@ fn a_server_that_comes_late_is_found() {
 #[test]
 fn tcp_works_as_well() {
     let mut server = Server::new();
-    // A port that is free now; the server takes it with SO_REUSEADDR.
-    let port = TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .unwrap()
-        .port();
-    server.tcp = Some(port);
     server.start();
     server.vsctl("add-br br-int");
-    let (_driver, events) = start(format!("tcp:127.0.0.1:{port}").parse().unwrap());
-    until(&events, |topology| topology.has_bridge("br-int"));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let endpoint: Endpoint = format!("tcp:127.0.0.1:{port}").parse().unwrap();
+    let (driver, events) = start(endpoint.clone());
+    let (client, _) = listener.accept().unwrap();
+    let behind = UnixStream::connect(server.path("db.sock")).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // A reset ends it as well.
+            let _ = io::copy(&mut &client, &mut &behind);
+            behind.shutdown(Shutdown::Both).unwrap();
+        });
+        scope.spawn(|| io::copy(&mut &behind, &mut &client));
+        until(&events, |topology| topology.has_bridge("br-int"));
+        driver.stop();
+    });
+    // Nobody listens any more.
+    drop(listener);
+    let (_driver, events) = start(endpoint);
+    let reason = disconnected(&events);
+    assert!(matches!(reason, Disconnect::Connect { .. }), "{reason}");
 }
 
 /// Passes the bytes of one connection on to `to`, as they are or changed.

@@ -788,6 +788,34 @@ fn rows_of_the_older_dialect_give_the_same() {
     assert_eq!(topology.ports("br").count(), 1);
 }
 
+#[test]
+fn a_row_of_the_older_dialect_keeps_its_age_when_it_changes() {
+    let mut pair = Pair::checked();
+    pair.refuse("monitor_cond", &json!("unknown method"))
+        .unwrap();
+    let tap = |name: &str, ofport| {
+        let ids = json!(["map", [["iface-id", "a"]]]);
+        json!({"new": {"name": name, "ofport": ofport, "external_ids": ids}})
+    };
+    let initial = json!({
+        "Bridge": {uuid(1): {"new": {"name": "br", "ports": references(&[100])}}},
+        "Port": {uuid(100): {"new": {"interfaces": references(&[200, 201])}}},
+        "Interface": {uuid(200): tap("tap9", 1)},
+    });
+    pair.answer("monitor", &initial).unwrap();
+    pair.event();
+    for (row, interface) in [(201, tap("tap0", 5)), (200, tap("tap9", 2))] {
+        let updates = json!({"Interface": {uuid(row): interface}});
+        let params = json!([["monid", "netlog"], updates]);
+        pair.receive(&json!({"id": null, "method": "update", "params": params}))
+            .unwrap();
+    }
+    let SessionEvent::Changed(_) = pair.session.event().unwrap() else {
+        panic!("no change");
+    };
+    assert_eq!(ofport(&pair.changed(), "a"), Some(2));
+}
+
 // ---- servers that err ----
 
 #[test]
