@@ -24,7 +24,10 @@ pub fn program(name: &str) -> Result<PathBuf, LabError> {
         .find(|path| path.is_file())
         .ok_or_else(|| LabError::Unexpected {
             what: name.to_owned(),
-            expected: format!("beside {}; build it with `cargo build --workspace --bins`", running.display()),
+            expected: format!(
+                "beside {}; build it with `cargo build --workspace --bins`",
+                running.display()
+            ),
             got: "nothing".to_owned(),
         })
 }
@@ -71,7 +74,11 @@ impl<'a> Agent<'a> {
         write(&directory.join("netlog.conf"), &own)?;
         write(&directory.join("extra.conf"), config)?;
         let process = Self::spawn(lab, &directory)?;
-        Ok(Self { lab, directory, process })
+        Ok(Self {
+            lab,
+            directory,
+            process,
+        })
     }
 
     fn spawn(lab: &Lab, directory: &Path) -> Result<Process, LabError> {
@@ -102,7 +109,9 @@ impl<'a> Agent<'a> {
                     got: format!("ended; it said:\n{}", self.stderr()?),
                 });
             }
-            let attached = self.status().is_ok_and(|status| status["bridge"]["connected"] == true);
+            let attached = self
+                .status()
+                .is_ok_and(|status| status["bridge"]["connected"] == true);
             Ok(attached.then_some(()))
         })
     }
@@ -150,7 +159,10 @@ impl<'a> Agent<'a> {
     /// The `netlog` command, set up for this agent.
     pub fn netlog(&self) -> Result<Command, LabError> {
         let mut command = Command::new(program("netlog")?);
-        command.env("NETLOG_ENDPOINT", format!("unix:{}", self.file("api.sock").display()));
+        command.env(
+            "NETLOG_ENDPOINT",
+            format!("unix:{}", self.file("api.sock").display()),
+        );
         Ok(command)
     }
 
@@ -169,7 +181,9 @@ impl<'a> Agent<'a> {
         Err(LabError::Command {
             command: format!("netlog {}", args.join(" ")),
             status: output.status.to_string(),
-            stderr: String::from_utf8_lossy(&output.stderr).trim_end().to_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr)
+                .trim_end()
+                .to_owned(),
         })
     }
 
@@ -192,10 +206,14 @@ impl<'a> Agent<'a> {
     /// Waits until the security event log holds `count` records more than `before`, and returns
     /// those.
     pub fn records_after(&self, before: usize, count: usize) -> Result<Vec<Record>, LabError> {
-        until(LIMIT, &format!("{count} records in the security event log"), || {
-            let records = self.records()?;
-            Ok((records.len() >= before + count).then(|| records[before..].to_vec()))
-        })
+        until(
+            LIMIT,
+            &format!("{count} records in the security event log"),
+            || {
+                let records = self.records()?;
+                Ok((records.len() >= before + count).then(|| records[before..].to_vec()))
+            },
+        )
     }
 }
 
@@ -229,8 +247,13 @@ impl Record {
             Some(Self {
                 line: line.to_owned(),
                 event: format!("{action}:{vm}:{direction}"),
-                logs: logs.split(", ").map(|id| id.trim_matches('\'').to_owned()).collect(),
-                cause: word(" security_group_rule_id=").or_else(|| word(" reason="))?.to_owned(),
+                logs: logs
+                    .split(", ")
+                    .map(|id| id.trim_matches('\'').to_owned())
+                    .collect(),
+                cause: word(" security_group_rule_id=")
+                    .or_else(|| word(" reason="))?
+                    .to_owned(),
             })
         };
         parse().ok_or_else(|| LabError::Unexpected {

@@ -175,10 +175,13 @@ impl Config {
 
     /// The rules that concern more than one option.
     fn check(&self, ini: &Ini) -> Result<(), Error> {
-        let AuthStrategy::NoAuth = self.api.auth_strategy;
-        match (&self.api.bind, ini.last("api", "bind")) {
-            (Bind::Tcp(address), Some(entry))
-                if !address.ip().is_loopback() && !self.api.allow_unauthenticated_remote =>
+        let api = &self.api;
+        let (Bind::Tcp(address), Some(entry)) = (&api.bind, ini.last("api", "bind")) else {
+            return Ok(());
+        };
+        match api.auth_strategy {
+            AuthStrategy::NoAuth
+                if !address.ip().is_loopback() && !api.allow_unauthenticated_remote =>
             {
                 Err(Error::value(
                     entry,
@@ -186,6 +189,11 @@ impl Config {
                      unless allow_unauthenticated_remote = true",
                 ))
             }
+            AuthStrategy::TrustedHeaders => Err(Error::value(
+                entry,
+                "with auth_strategy = trusted-headers unix:PATH, since whoever reaches a port \
+                 can send headers",
+            )),
             _ => Ok(()),
         }
     }
