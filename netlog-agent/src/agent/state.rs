@@ -71,7 +71,9 @@ pub(super) struct Parts {
 pub(super) struct Agent {
     parts: Parts,
     logs: Vec<LogObject>,
-    topology: Arc<Topology>,
+    /// The ports on the bridges, once ovsdb-server has told them. Until then the log flows stay as
+    /// they are.
+    topology: Option<Arc<Topology>>,
     switch: Switch,
     attached: bool,
     /// The last set of log flows that was handed to the switch.
@@ -90,7 +92,7 @@ impl Agent {
         Ok(Self {
             parts,
             logs,
-            topology: Arc::default(),
+            topology: None,
             switch,
             attached: false,
             ticket: 0,
@@ -147,15 +149,16 @@ impl Agent {
             }
             ovsdb::Event::Topology(topology) => {
                 let bridge = &self.parts.bridge;
-                match (
-                    self.topology.has_bridge(bridge),
-                    topology.has_bridge(bridge),
-                ) {
+                let had = self
+                    .topology
+                    .as_ref()
+                    .is_some_and(|old| old.has_bridge(bridge));
+                match (had, topology.has_bridge(bridge)) {
                     (_, false) => warn!("bridge {bridge} does not exist; waiting for it"),
                     (false, true) => info!("bridge {bridge} is there"),
                     (true, true) => {}
                 }
-                self.topology = topology;
+                self.topology = Some(topology);
                 self.renew(None);
             }
         }
@@ -196,18 +199,39 @@ impl Agent {
             }
             switch::Event::Refused { reason } => {
                 error!(
-                    "bridge {} refused the log flows: {reason}",
+                    "bridge {} refused the log flows: {reason}; trying again",
                     self.parts.bridge
                 );
             }
+            switch::Event::Healed { harm, gap } => warn!(
+                "log flows on bridge {} are in force again after {} ms: {harm}",
+                self.parts.bridge,
+                gap.as_millis()
+            ),
+            switch::Event::Obstructed { obstacles } => {
+                for obstacle in &obstacles {
+                    error!("on bridge {} {obstacle}", self.parts.bridge);
+                }
+                if obstacles.is_empty() {
+                    info!("nothing is in the way of log flows any more");
+                }
+            }
+            switch::Event::Unmonitored { reason } => warn!(
+                "bridge {} does not tell of changes to its flows, which are read every 5 s \
+                 instead: {reason}",
+                self.parts.bridge
+            ),
         }
     }
 
     /// Works out plan, tables and log flows anew.
     fn renew(&mut self, done: Option<oneshot::Sender<()>>) {
+        let Some(topology) = &self.topology else {
+            return;
+        };
         let inventory = self.parts.inventory.load();
         let plan = plan(&self.logs, &inventory);
-        let attached = match self.attached_ports(&plan) {
+        let attached = match self.attached_ports(&plan, topology) {
             Ok(attached) => attached,
             Err(error) => {
                 error!("cannot number the ports, so that their logging stays as it is: {error}");
@@ -234,9 +258,12 @@ impl Agent {
     }
 
     /// The ports of the plan that are on the bridge.
-    fn attached_ports(&self, plan: &Plan) -> Result<Vec<AttachedPort>, StoreError> {
-        let ports: Vec<(Uuid, u32)> = self
-            .topology
+    fn attached_ports(
+        &self,
+        plan: &Plan,
+        topology: &Topology,
+    ) -> Result<Vec<AttachedPort>, StoreError> {
+        let ports: Vec<(Uuid, u32)> = topology
             .ports(&self.parts.bridge)
             .filter(|port| !port.shadowed)
             .filter_map(|port| Some((port.iface_id.as_deref()?.parse().ok()?, port.ofport?)))
