@@ -58,12 +58,15 @@
 
 mod check;
 mod error;
+pub mod frames;
 mod hosts;
 mod janitor;
 mod netns;
 mod site;
+pub mod steps;
 mod switch;
 mod tools;
+mod traffic;
 mod wait;
 
 use std::env;
@@ -80,6 +83,7 @@ pub use error::{LabError, Missing};
 pub use hosts::{BR_INT, BR_PHYS, Family, HOSTS, Host, VM3_OTHER_PAIR, VM3_PAIR, host, mac_text};
 pub use janitor::Process;
 pub use site::{SWITCH, Site};
+pub use traffic::any_port;
 pub use wait::{LIMIT, until};
 
 use error::Attempt as _;
