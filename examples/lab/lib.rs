@@ -56,6 +56,7 @@
 //! # }
 //! ```
 
+mod agent;
 mod check;
 mod error;
 pub mod frames;
@@ -78,6 +79,7 @@ use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
+pub use agent::{Agent, Record, program};
 pub use check::check;
 pub use error::{LabError, Missing};
 pub use hosts::{BR_INT, BR_PHYS, Family, HOSTS, Host, VM3_OTHER_PAIR, VM3_PAIR, host, mac_text};

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use clap_complete::Shell;
+use ureq::http::HeaderValue;
 
 use crate::client::Endpoint;
+use crate::command::decode::DecodeArgs;
 use crate::command::log::Log;
 use crate::command::loggable::Loggable;
 use crate::output::ListArgs;
@@ -31,7 +33,8 @@ Examples:
   netlog loggable resources list
   netlog log create --resource-type security_group --event ALL all-events
   netlog log set --disable all-events
-  netlog log show all-events")]
+  netlog log show all-events
+  netlog decode capture.pcap")]
 pub struct Cli {
     /// Where the agent is.
     #[command(flatten)]
@@ -57,7 +60,16 @@ pub struct AgentArgs {
         value_name = "TOKEN",
         hide_env_values = true
     )]
+    #[arg(value_parser = token)]
     pub token: Option<String>,
+}
+
+/// A token as it is, if a header can hold it.
+fn token(text: &str) -> Result<String, &'static str> {
+    match HeaderValue::from_str(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("a token has no control characters"),
+    }
 }
 
 /// `netlog …`
@@ -81,6 +93,15 @@ With '-f json' the agent's answer is printed as it is; other formats list the po
         #[command(flatten)]
         output: ListArgs,
     },
+    /// Print the headers of captured frames, one line each
+    #[command(after_help = "\
+Examples:
+  netlog decode capture.pcapng
+  tcpdump -i tap0 -U -w - | netlog decode --format json -
+  echo 'ffffffffffff fa163e000001 0806' | netlog decode --hex --format neutron -
+
+A damaged capture gives the frames before the damage, then an error, and exit code 3.")]
+    Decode(DecodeArgs),
     /// Print a shell's completion script
     #[command(after_help = "\
 Example:

@@ -1,4 +1,57 @@
-//! The `netlog` command.
+//! The `netlog` command: a client of the agent's API, and offline work on captured frames.
+//!
+//! # Two clients, one behaviour
+//!
+//! Operators know `openstack network log …`, and scripts parse what it prints. `netlog log …`
+//! takes the same options, sends the same requests, prints the same tables and messages and
+//! gives the same exit codes; the tests replay recordings of that client and compare byte for
+//! byte. What it adds is what the other lacks: an agent to talk to without an identity
+//! service, its state, and the decoder on files.
+//!
+//! # From arguments to a job
+//!
+//! A command line is understood in two steps. [`args`] holds the definition that clap parses;
+//! the parser, the help, the completions and the man pages all come from it, so that they
+//! cannot disagree. The parsed arguments are then resolved into a job that needs nothing
+//! more: the client is made, the terminal has been asked for its width, the options of the
+//! output have become a [`View`]. Jobs do not look at arguments, and parsing does nothing.
+//!
+//! - [`command`] has a module for each command: what to ask, and what to show.
+//! - [`client`] is HTTP over TCP or a Unix socket, and what Neutron's errors look like.
+//! - [`output`] prints lists and objects in all formats, and knows nothing of logs.
+//! - [`capture`] reads files of frames, and knows nothing of headers.
+//! - [`error`] says what can go wrong and which exit code that is.
+//!
+//! # Streams
+//!
+//! Nothing in the library touches the process: [`run`] is given its arguments and
+//! [`Streams`] and returns an [`Exit`], so that a test is a function call. Results go to
+//! standard output and nothing else does. What was found before an error is printed before
+//! the error is. A reader that goes away ends the command without complaint.
+//!
+//! Names and messages come from the network, and frames from attackers: tables and messages
+//! show control characters as escapes, and a frame is always one line.
+//!
+//! ```
+//! use netlog_cli::error::Exit;
+//! use netlog_cli::{Streams, run};
+//!
+//! let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+//! let exit = run(
+//!     ["netlog", "decode", "--hex", "--format", "neutron", "-"].map(Into::into),
+//!     &mut Streams {
+//!         stdin: &mut &b"ff:ff:ff:ff:ff:ff fa:16:3e:11:22:33 88cc # LLDP"[..],
+//!         stdout: &mut stdout,
+//!         stderr: &mut stderr,
+//!         terminal: None,
+//!     },
+//! );
+//! assert_eq!(exit, Exit::Done);
+//! assert_eq!(
+//!     String::from_utf8_lossy(&stdout),
+//!     "pkt=ethernet(dst='ff:ff:ff:ff:ff:ff',ethertype=35020,src='fa:16:3e:11:22:33')\n"
+//! );
+//! ```
 
 pub mod args;
 pub mod capture;
@@ -8,7 +61,7 @@ pub mod error;
 pub mod output;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -16,14 +69,17 @@ use clap_complete::Shell;
 
 use args::{Cli, Command};
 use client::Client;
+use command::decode::DecodeArgs;
 use command::log::{self, CreateArgs, Log, SetArgs};
 use command::loggable::{self, Loggable, Resources};
-use command::{generate, status};
+use command::{decode, generate, status};
 use error::{Error, Exit};
 use output::{View, printable};
 
 /// What a command reads and writes.
 pub struct Streams<'a> {
+    /// Where `-` reads from.
+    pub stdin: &'a mut dyn BufRead,
     /// Where results go.
     pub stdout: &'a mut dyn Write,
     /// Where messages go.
@@ -39,6 +95,8 @@ pub struct Terminal {
     pub width: usize,
     /// Whether standard output goes to it.
     pub shows_stdout: bool,
+    /// Whether standard error goes to it.
+    pub shows_stderr: bool,
 }
 
 /// Runs the command line `args`, whose first entry is the program's name.
@@ -47,10 +105,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, streams: &mut Streams<'_>) 
         Ok(cli) => cli,
         Err(answer) => return refuse(&answer, streams),
     };
-    let done = resolve(cli, streams.terminal)
-        .run(streams)
-        .and_then(|()| Ok(streams.stdout.flush()?));
-    match done {
+    let done = resolve(cli, streams.terminal).run(streams);
+    // What was found out is shown before the error.
+    let shown = streams.stdout.flush().map_err(Error::Output);
+    match done.and(shown) {
         Ok(()) => Exit::Done,
         Err(error) => {
             let exit = error.exit();
@@ -78,6 +136,7 @@ fn refuse(answer: &clap::Error, streams: &mut Streams<'_>) -> Exit {
 /// A command with all that it needs to run.
 enum Job {
     Agent(Client, Box<Request>),
+    Decode(DecodeArgs),
     Completion(Shell),
     Man(PathBuf),
 }
@@ -112,6 +171,7 @@ fn resolve(cli: Cli, terminal: Option<Terminal>) -> Job {
             Log::Delete { logs } => Request::DeleteLogs(logs),
         },
         Command::Status { output } => Request::ShowStatus(View::of_list(output, terminal)),
+        Command::Decode(decode) => return Job::Decode(decode),
         Command::Completion { shell } => return Job::Completion(shell),
         Command::Man { directory } => return Job::Man(directory),
     };
@@ -124,6 +184,7 @@ impl Job {
         let out = &mut *streams.stdout;
         let (client, request) = match self {
             Self::Agent(client, request) => (client, request),
+            Self::Decode(args) => return decode::decode(&args, streams),
             Self::Completion(shell) => return generate::completion(shell, out),
             Self::Man(directory) => return generate::man(&directory),
         };

@@ -6,6 +6,7 @@ pub mod inventory;
 pub mod ledger;
 pub mod log;
 pub mod plan;
+pub mod policy;
 pub mod prefix;
 pub mod record;
 pub mod rule;

@@ -1,10 +1,26 @@
 //! Log objects: what operators ask to be logged.
+//!
+//! A request body becomes a [`NewLog`] or a [`LogChange`]; a [`LogDriver`] says what a new log
+//! may name; the result is a [`LogObject`]. Everything that can be wrong is a [`LogError`], with
+//! the words and the HTTP status of Neutron's logging API.
+
+mod driver;
+mod error;
+mod python;
+mod request;
+
+pub use driver::{LogDriver, LogDrivers, OpenVSwitchDriver, Scope};
+pub use error::LogError;
+pub use request::{Caller, LogChange, NewLog, NewLogs, boolean};
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use time::UtcDateTime;
+use time::format_description::FormatItem;
+use time::macros::format_description;
 use uuid::Uuid;
 
 /// Which security events a log object asks for.
@@ -92,4 +108,31 @@ pub struct LogObject {
     pub created_at: UtcDateTime,
     /// When it was last changed.
     pub updated_at: UtcDateTime,
+}
+
+/// How Neutron writes a time: UTC, whole seconds.
+const TIMESTAMP: &[FormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+
+impl LogObject {
+    /// The object as Neutron's API shows it.
+    pub fn to_json(&self) -> Value {
+        // Formatting a date with a format that was checked at compile time does not fail.
+        let time = |at: UtcDateTime| at.format(TIMESTAMP).unwrap_or_default();
+        json!({
+            "id": self.id,
+            "project_id": self.project_id,
+            "tenant_id": self.project_id,
+            "name": self.name,
+            "description": self.description,
+            "resource_type": self.resource_type,
+            "resource_id": self.resource_id,
+            "target_id": self.target_id,
+            "event": self.event,
+            "enabled": self.enabled,
+            "revision_number": self.revision_number,
+            "created_at": time(self.created_at),
+            "updated_at": time(self.updated_at),
+        })
+    }
 }

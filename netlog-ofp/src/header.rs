@@ -157,6 +157,11 @@ impl<'a> RawMessage<'a> {
         }
     }
 
+    /// Its header.
+    pub const fn header(self) -> Header {
+        self.header
+    }
+
     /// The protocol version in the header; any number is possible.
     pub const fn version(self) -> Version {
         self.header.version

@@ -109,7 +109,7 @@ impl<'a> Packet<'a> {
         let mut text = Text::new(out, payload);
         let mut headers = self.headers();
         let mut label = "";
-        for header in headers.by_ref() {
+        for header in headers.by_ref().filter(Header::is_shown) {
             text.put(label);
             header.write(&mut text);
             label = ", ";
@@ -158,6 +158,16 @@ pub enum Header<'a> {
 }
 
 impl Header<'_> {
+    /// Neutron leaves out a header that says it has no length, and shows only
+    /// what it makes of the bytes inside.
+    const fn is_shown(&self) -> bool {
+        match self {
+            Self::Ipv4(header) => header.header_length != 0,
+            Self::Tcp(header) => header.offset != 0,
+            _ => true,
+        }
+    }
+
     fn write(&self, to: &mut impl Sink) {
         match self {
             Self::Ethernet(header) => header.write(to),

@@ -66,6 +66,10 @@ impl<'a> Sctp<'a> {
             let Some(chunk) = Chunk::read(bytes, &mut budget)? else {
                 break;
             };
+            if chunk.length == 0 {
+                chunk.write(&mut Nowhere, &mut budget)?;
+                break;
+            }
             comma.before_item(to);
             chunk.write(to, &mut budget)?;
             bytes = bytes.get(chunk.length.into()..).unwrap_or_default();
@@ -147,7 +151,7 @@ impl<'a> Chunk<'a> {
             kind::COOKIE_ECHO => budget.spend(chunk.content(0)?.len()).is_some(),
             _ => true,
         };
-        Some((chunk.length > 0 && readable).then_some(chunk))
+        Some(readable.then_some(chunk))
     }
 
     /// What the length leaves after `fixed` bytes of the body.
@@ -330,6 +334,10 @@ impl<'a> Chunk<'a> {
             let Some(cause) = Cause::read(r.rest(), budget)? else {
                 break;
             };
+            if cause.length == 0 {
+                cause.write(&mut Nowhere, budget)?;
+                break;
+            }
             comma.before_item(to);
             cause.write(to, budget)?;
             let len = padded(cause.length);
@@ -421,14 +429,15 @@ impl<'a> Param<'a> {
                 (name, Value::Bytes(r.take(value_len)?))
             }
         };
-        // ECN has no value (RFC 3168); one with another length is not known.
-        let readable = length > 0 && (kind != param::ECN || length == 4);
+        // ECN has no value; one with another length is not known.
+        let readable = kind != param::ECN || matches!(length, 0 | 4);
         let param = Self {
             name,
             length,
             value,
         };
-        Some((readable && budget.spend(value_len).is_some()).then_some(param))
+        let read = bytes.len() - r.rest().len();
+        Some((readable && budget.spend(read).is_some()).then_some(param))
     }
 
     fn write(&self, to: &mut impl Sink) {
@@ -470,6 +479,9 @@ fn write_params(
         let Some(param) = Param::read(r.rest(), known, budget)? else {
             break;
         };
+        if param.length == 0 {
+            break;
+        }
         comma.before_item(to);
         param.write(to);
         let len = padded(param.length);
@@ -529,7 +541,7 @@ impl<'a> Cause<'a> {
             }
             _ => budget.spend(cause.value()?.len()).is_some(),
         };
-        Some((cause.length > 0 && readable).then_some(cause))
+        Some(readable.then_some(cause))
     }
 
     fn value(&self) -> Option<&'a [u8]> {

@@ -12,8 +12,7 @@ use netlog_core::flow::Cookie;
 use netlog_core::ledger::Ledger;
 use netlog_core::record::{Action, Recorder};
 use netlog_core::session::{Seen, SessionKey, SessionTable};
-use netlog_ofp::PacketIn;
-use netlog_ofp::oxm::Field;
+use netlog_ofp::{Field, PacketIn};
 use netlog_packet::Packet;
 use netlog_ratelimit::{Admission, Limiter, Limits};
 use netlog_sink::{Batch, Handle};
@@ -65,7 +64,15 @@ pub struct Pipeline {
 impl Pipeline {
     /// A pipeline with nothing in it.
     pub fn new(parts: Parts) -> Self {
-        let Parts { tables, ledger, recorder, limits, sink, port_register, seed } = parts;
+        let Parts {
+            tables,
+            ledger,
+            recorder,
+            limits,
+            sink,
+            port_register,
+            seed,
+        } = parts;
         Self {
             tables: Cache::new(tables),
             ledger,
@@ -111,8 +118,17 @@ impl Pipeline {
         let summary = packet.summary();
         let time = self.clock.now();
 
-        let Self { tables, sessions, scratch, recorder, limiter, spare, batch, batch_since, .. } =
-            self;
+        let Self {
+            tables,
+            sessions,
+            scratch,
+            recorder,
+            limiter,
+            spare,
+            batch,
+            batch_since,
+            ..
+        } = self;
         let classified = tables.load().classify(&seen, &summary, scratch, |event| {
             event.counters.events.add(1);
             if event.action == Action::Accept
@@ -144,7 +160,10 @@ impl Pipeline {
                     record
                 }
                 Admission::Queued => return,
-                Admission::QueuedEvicting { port, event: record } => {
+                Admission::QueuedEvicting {
+                    port,
+                    event: record,
+                } => {
                     ledger.port(port).suppressed.add(1);
                     record
                 }
@@ -235,6 +254,6 @@ fn recycle(spare: &mut Vec<Vec<u8>>, mut record: Vec<u8>) {
 /// A register other than the usual one.
 #[cold]
 fn register(message: &PacketIn<'_>, number: u8) -> Option<u32> {
-    let value = message.metadata.get(Field::register(number)?)?.value();
+    let value = message.metadata.get(Field::reg(number))?.value();
     Some(u32::from_be_bytes(value.try_into().ok()?))
 }

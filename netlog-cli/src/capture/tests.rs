@@ -1,5 +1,7 @@
 //! Captures are written here by hand, byte by byte as the formats' drafts say.
 
+use proptest::prelude::*;
+
 use super::*;
 
 type Shown = (Option<i128>, Vec<u8>, usize);
@@ -374,4 +376,40 @@ fn a_line_without_an_end_is_refused() {
         open_hex(&text).1,
         Some(CaptureError::Hex { line: 1, .. })
     ));
+}
+
+/// A capture of each kind, to be damaged.
+fn whole_captures() -> [Vec<u8>; 2] {
+    let mut pcap = Writer::pcap(true, 0xa1b2_3c4d, 1);
+    pcap.record(1, 2, b"first", 5).record(3, 4, b"second", 6);
+    let mut pcapng = Writer::pcapng(true);
+    pcapng
+        .interface(1, 4, &[(9, &[0x9e]), (14, &[0xff; 8])])
+        .enhanced(0, u64::MAX, b"first", 5)
+        .block(3, |body| {
+            body.u32(100).raw(b"abcd");
+        });
+    [pcap.bytes, pcapng.bytes]
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        open(&bytes);
+        read_all(Ok(Capture::open_hex(&bytes[..])));
+    }
+
+    #[test]
+    fn any_damage_is_read_without_panic(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        for mut file in whole_captures() {
+            for (at, value) in &damage {
+                let at = at.index(file.len());
+                file[at] = *value;
+            }
+            let (frames, _) = open(&file);
+            prop_assert!(frames.iter().map(|(_, data, _)| data.len()).sum::<usize>() <= file.len());
+        }
+    }
 }

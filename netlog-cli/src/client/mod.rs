@@ -164,14 +164,16 @@ impl Client {
     fn transport(&self, cause: ureq::Error) -> Error {
         let cause = match cause {
             ureq::Error::Io(cause) => cause.to_string(),
+            ureq::Error::Timeout(_) | ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => {
+                cause.to_string()
+            }
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
                 return Error::Usage(format!(
                     "'{}' is no endpoint ({cause}); expected http://HOST:PORT or unix:PATH",
                     self.endpoint
                 ));
             }
-            ureq::Error::Protocol(_) => return self.foreign(cause),
-            cause => cause.to_string(),
+            _ => return self.foreign(cause),
         };
         Error::Unreachable {
             endpoint: self.endpoint.to_string(),

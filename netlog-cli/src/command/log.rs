@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::client::Client;
 use crate::error::Error;
 use crate::is_uuid;
-use crate::output::{ListArgs, ShowArgs, View};
+use crate::output::{ListArgs, ShowArgs, View, printable};
 
 const LOGS: &str = "/v2.0/log/logs";
 
@@ -234,8 +234,10 @@ pub fn delete(client: &Client, logs: &[String], err: &mut dyn Write) -> Result<(
             find(client, Kind::LOG, log).and_then(|id| client.delete(&format!("{LOGS}/{id}")));
         match deleted {
             Ok(()) => {}
-            Err(Error::No(why)) => {
+            // The others may still be deleted.
+            Err(why @ (Error::No(_) | Error::Agent(_))) => {
                 failed += 1;
+                let why = printable(&why.to_string());
                 writeln!(
                     err,
                     "Failed to delete network log with name or ID '{log}': {why}"

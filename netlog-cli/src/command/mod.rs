@@ -1,5 +1,6 @@
 //! The commands, one module each.
 
+pub mod decode;
 pub mod generate;
 pub mod log;
 pub mod loggable;

@@ -1,6 +1,5 @@
 //! `netlog status`: what the agent does, port by port.
 
-use std::fmt::Write as _;
 use std::io::Write;
 
 use serde_json::Value;
@@ -11,17 +10,21 @@ use crate::output::{Format, View, printable};
 
 const STATUS: &str = "/v1/status";
 
-/// The columns of the table of ports, and the members that they show.
-const COLUMNS: [(&str, &str); 10] = [
+/// The columns of the table of ports, and the members that they show. Those that no port
+/// has are left out.
+const COLUMNS: [(&str, &str); 13] = [
     ("Port", "port_id"),
     ("Name", "name"),
     ("OpenFlow port", "ofport"),
     ("Logged", "logged"),
     ("Matched", "matched"),
     ("Received", "received"),
+    ("Events", "events"),
+    ("Recorded", "recorded"),
     ("Written", "written"),
     ("Folded", "folded"),
     ("Suppressed", "suppressed"),
+    ("Drifted", "drifted"),
     ("Failed", "failed"),
 ];
 
@@ -39,16 +42,20 @@ pub fn show(client: &Client, view: &View, out: &mut dyn Write) -> Result<(), Err
     if view.format() == Format::Table {
         out.write_all(printable(&summary(&status)).as_bytes())?;
     }
+    let (headers, members): (Vec<&str>, Vec<&str>) = COLUMNS
+        .into_iter()
+        .filter(|(_, member)| ports.is_empty() || ports.iter().any(|p| p.get(member).is_some()))
+        .unzip();
     let rows = ports
         .iter()
         .map(|port| {
-            COLUMNS
+            members
                 .iter()
-                .map(|(_, member)| port.get(member).cloned().unwrap_or_default())
+                .map(|member| port.get(member).cloned().unwrap_or_default())
                 .collect()
         })
         .collect();
-    view.list(&COLUMNS.map(|(header, _)| header), rows, out)
+    view.list(&headers, rows, out)
 }
 
 /// A few lines on the agent as a whole.
@@ -58,53 +65,60 @@ fn summary(status: &Value) -> String {
         Some(Value::Null) | None => "unknown".to_owned(),
         Some(other) => other.to_string(),
     };
-    let mut out = format!("Agent:      netlog-agent {}", text("/agent/version"));
-    if let Some(seconds) = status
+    let up = status
         .pointer("/agent/uptime_seconds")
         .and_then(Value::as_u64)
-    {
-        let _ = write!(
-            out,
-            ", up {} since {}",
-            duration(seconds),
-            text("/agent/started_at")
-        );
-    }
+        .map(|seconds| {
+            let since = text("/agent/started_at");
+            format!(", up {} since {since}", duration(seconds))
+        });
     let connection = match status.pointer("/bridge/connected").and_then(Value::as_bool) {
         Some(true) => format!("connected, OpenFlow {}", text("/bridge/openflow_version")),
         Some(false) => "NOT CONNECTED".to_owned(),
         None => "unknown".to_owned(),
     };
-    let _ = write!(out, "\nBridge:     {}, {connection}", text("/bridge/name"));
-    let _ = write!(
-        out,
-        "\nPackets:    {} received, {} events",
-        text("/totals/received"),
-        text("/totals/events")
-    );
-    let _ = write!(
-        out,
-        "\nEvents:     {} written, {} folded",
-        text("/totals/written"),
-        text("/totals/folded")
-    );
-    for (label, kind) in [("Suppressed", "suppressed"), ("Failed", "failed")] {
-        let reasons = status.pointer(&format!("/totals/{kind}"));
-        let reasons: Vec<String> = reasons
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten()
-            .map(|(reason, count)| format!("{count} {reason}"))
-            .collect();
-        let reasons = if reasons.is_empty() {
-            "none".to_owned()
-        } else {
-            reasons.join(", ")
+    let totals = |members: &[&str]| {
+        let count = |member: &&str| {
+            let count = status.get("totals")?.get(*member)?;
+            Some(((*member).to_owned(), count.as_u64()?))
         };
-        let _ = write!(out, "\n{:<12}{reasons}", format!("{label}:"));
+        counts(members.iter().filter_map(count))
+    };
+    let reasons = |kind: &str| {
+        let reasons = status.get("totals").and_then(|totals| totals.get(kind));
+        let reasons = reasons.and_then(Value::as_object).into_iter().flatten();
+        counts(reasons.filter_map(|(reason, count)| Some((reason.clone(), count.as_u64()?))))
+    };
+    format!(
+        "\
+Agent:      netlog-agent {}{}
+Bridge:     {}, {connection}
+Packets:    {}
+Events:     {}
+Suppressed: {}
+Failed:     {}
+",
+        text("/agent/version"),
+        up.unwrap_or_default(),
+        text("/bridge/name"),
+        totals(&["received", "unknown_flow", "malformed", "unwanted"]),
+        totals(&["events", "recorded", "written", "folded", "drifted"]),
+        reasons("suppressed"),
+        reasons("failed"),
+    )
+}
+
+/// What was counted, without what was not.
+fn counts(counts: impl Iterator<Item = (String, u64)>) -> String {
+    let counts: Vec<String> = counts
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{count} {}", name.replace('_', " ")))
+        .collect();
+    if counts.is_empty() {
+        "none".to_owned()
+    } else {
+        counts.join(", ")
     }
-    out.push('\n');
-    out
 }
 
 /// A duration in its two greatest units.

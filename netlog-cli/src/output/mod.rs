@@ -12,6 +12,7 @@ mod yaml;
 use std::cmp::Ordering;
 use std::io::{self, Write};
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
@@ -43,7 +44,8 @@ pub struct OutputArgs {
     #[arg(hide_env_values = true)]
     pub max_width: usize,
     /// Fit the table to the terminal even if it is written elsewhere
-    #[arg(long)]
+    #[arg(long, env = "CLIFF_FIT_WIDTH", hide_env_values = true)]
+    #[arg(value_parser = FalseyValueParser::new())]
     pub fit_width: bool,
     /// Print a table even if it has no rows
     #[arg(long)]

@@ -268,3 +268,40 @@ fn break_at(word: &str, space: usize, must: bool) -> usize {
         _ => end,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{UnicodeWidthStr, clean, wrap};
+
+    proptest! {
+        #[test]
+        fn wrapped_lines_fit_and_lose_only_blanks(
+            cell in "[a-z0-9 \n日é-]{0,60}",
+            width in 2_usize..30,
+        ) {
+            let lines = wrap(&cell, width);
+            for line in &lines {
+                prop_assert!(line.width() <= width, "{line:?}");
+            }
+            let ink = |text: &str| text.replace(char::is_whitespace, "");
+            prop_assert_eq!(ink(&lines.concat()), ink(&cell));
+        }
+
+        #[test]
+        fn clean_text_has_no_control_characters(text in any::<String>()) {
+            prop_assert!(!clean(&text).contains(|c: char| c.is_control() && c != '\n'));
+        }
+    }
+
+    #[test]
+    fn identifiers_break_behind_hyphens_only_where_they_must() {
+        let id = "f7c1fd5f-d08d-4eda-ad1d-d7b5db2540a9";
+        assert_eq!(wrap(id, 20), ["f7c1fd5f-d08d-4eda-", "ad1d-d7b5db2540a9"]);
+        assert_eq!(
+            wrap("see well-known ports", 9),
+            ["see well-", "known", "ports"]
+        );
+    }
+}

@@ -41,11 +41,21 @@ fn scalar(value: &Value) -> String {
 fn string(text: &str) -> String {
     if is_plain(text) {
         text.to_owned()
-    } else if text.chars().any(char::is_control) {
-        Value::from(text).to_string()
+    } else if text.contains(is_break) {
+        let json = Value::from(text).to_string();
+        let escape = |c| match c {
+            c if is_break(c) => format!("\\u{:04x}", u32::from(c)),
+            c => c.to_string(),
+        };
+        json.chars().map(escape).collect()
     } else {
         format!("'{}'", text.replace('\'', "''"))
     }
+}
+
+/// Control characters, and what YAML takes for the end of a line: JSON escapes some of them.
+fn is_break(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// Whether text means itself without quotes: it starts like a word (or is a UUID, which no
@@ -58,4 +68,64 @@ fn is_plain(text: &str) -> bool {
         && !text.ends_with(' ')
         && text.chars().all(ordinary)
         && !WORDS.contains(&text.to_ascii_lowercase().as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{list, one};
+
+    #[test]
+    fn text_is_quoted_where_it_could_be_anything_else() {
+        let cases = [
+            (json!("security_group"), "security_group"),
+            (
+                json!("f7c1fd5f-d08d-4eda-ad1d-d7b5db2540a9"),
+                "f7c1fd5f-d08d-4eda-ad1d-d7b5db2540a9",
+            ),
+            (
+                json!("10345678-1234-1234-1234-123456789012"),
+                "10345678-1234-1234-1234-123456789012",
+            ),
+            (json!("two words"), "two words"),
+            (json!(""), "''"),
+            (json!("No"), "'No'"),
+            (json!("null"), "'null'"),
+            (json!("12"), "'12'"),
+            (json!("1e5"), "'1e5'"),
+            (json!("2026-11-22T09:16:57Z"), "'2026-11-22T09:16:57Z'"),
+            (json!("a: b"), "'a: b'"),
+            (json!("it's #1"), "'it''s #1'"),
+            (json!("- x"), "'- x'"),
+            (json!("end "), "'end '"),
+            (json!("caf\u{e9}"), "'caf\u{e9}'"),
+            (json!("two\nlines"), r#""two\nlines""#),
+            (json!("\u{1b}["), r#""\u001b[""#),
+            (json!("\u{85}\u{2028}"), r#""\u0085\u2028""#),
+            (json!(null), "null"),
+            (json!(true), "true"),
+            (json!(-3), "-3"),
+            (json!(["a"]), r#"["a"]"#),
+        ];
+        for (value, text) in cases {
+            let mut out = Vec::new();
+            one(&["Key"], &[value], &mut out).unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), format!("Key: {text}\n"));
+        }
+    }
+
+    #[test]
+    fn list_entries_have_their_keys_in_order() {
+        let mut out = Vec::new();
+        let row = vec![json!(1), json!("x")];
+        list(&["Supported types", "ID"], &[row.clone(), row], &mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "- ID: x\n  Supported types: 1\n- ID: x\n  Supported types: 1\n"
+        );
+        let mut out = Vec::new();
+        list(&["ID"], &[], &mut out).unwrap();
+        assert_eq!(out, b"[]\n");
+    }
 }

@@ -6,7 +6,7 @@ use netlog_cli::Terminal;
 use netlog_cli::error::Exit;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Server, netlog, netlog_on};
+use crate::support::{Answer, Server, netlog, netlog_with};
 
 fn status() -> Value {
     json!({
@@ -18,14 +18,16 @@ fn status() -> Value {
         "bridge": {"name": "br-int", "connected": true, "openflow_version": "1.4"},
         "ports": [
             {"port_id": "b0c9e2a4-3c55-4b62-a0b6-0d6b2f5a1c11", "name": "tap1", "ofport": 3,
-             "logged": "ALL", "matched": 120, "received": 118, "written": 100, "folded": 11,
-             "suppressed": 7, "failed": 0},
+             "logged": "ALL", "received": 118, "events": 118, "recorded": 100, "folded": 11,
+             "suppressed": 7, "drifted": 0},
             {"port_id": "e0259ade-86de-482e-a717-f58258f7173f", "name": "tap2", "ofport": null,
-             "logged": "-", "matched": 0, "received": 0, "written": 0, "folded": 0,
-             "suppressed": 0, "failed": 0},
+             "logged": "-", "received": 0, "events": 0, "recorded": 0, "folded": 0,
+             "suppressed": 0, "drifted": 0},
         ],
-        "totals": {"received": 118, "events": 118, "written": 100, "folded": 11,
-            "suppressed": {"rate-limit": 5, "queue-full": 2}, "failed": {}},
+        "totals": {"received": 120, "unknown_flow": 2, "malformed": 0, "events": 118,
+            "recorded": 100, "written": 99, "folded": 11,
+            "suppressed": {"rate-limit": 5, "queue-full": 2},
+            "failed": {"disk-full": 1, "queue-full": 0}},
     })
 }
 
@@ -40,16 +42,16 @@ fn status_in_a_table() {
         "\
 Agent:      netlog-agent 0.1.0, up 2 h 3 min since 2026-11-22T09:00:00Z
 Bridge:     br-int, connected, OpenFlow 1.4
-Packets:    118 received, 118 events
-Events:     100 written, 11 folded
+Packets:    120 received, 2 unknown flow
+Events:     118 events, 100 recorded, 99 written, 11 folded
 Suppressed: 2 queue-full, 5 rate-limit
-Failed:     none
-+--------------------------------------+------+---------------+--------+---------+----------+---------+--------+------------+--------+
-| Port                                 | Name | OpenFlow port | Logged | Matched | Received | Written | Folded | Suppressed | Failed |
-+--------------------------------------+------+---------------+--------+---------+----------+---------+--------+------------+--------+
-| b0c9e2a4-3c55-4b62-a0b6-0d6b2f5a1c11 | tap1 |             3 | ALL    |     120 |      118 |     100 |     11 |          7 |      0 |
-| e0259ade-86de-482e-a717-f58258f7173f | tap2 |          None | -      |       0 |        0 |       0 |      0 |          0 |      0 |
-+--------------------------------------+------+---------------+--------+---------+----------+---------+--------+------------+--------+
+Failed:     1 disk-full
++--------------------------------------+------+---------------+--------+----------+--------+----------+--------+------------+---------+
+| Port                                 | Name | OpenFlow port | Logged | Received | Events | Recorded | Folded | Suppressed | Drifted |
++--------------------------------------+------+---------------+--------+----------+--------+----------+--------+------------+---------+
+| b0c9e2a4-3c55-4b62-a0b6-0d6b2f5a1c11 | tap1 |             3 | ALL    |      118 |    118 |      100 |     11 |          7 |       0 |
+| e0259ade-86de-482e-a717-f58258f7173f | tap2 |          None | -      |        0 |      0 |        0 |      0 |          0 |       0 |
++--------------------------------------+------+---------------+--------+----------+--------+----------+--------+------------+---------+
 "
     );
 }
@@ -209,13 +211,60 @@ fn tables_fit_the_terminal_that_they_are_on() {
         let terminal = Terminal {
             width: 80,
             shows_stdout,
+            shows_stderr: true,
         };
         let list = ["--endpoint", &server.endpoint, "log", "list", "-c", "Name"];
-        let outcome = netlog_on(Some(terminal), list.iter().chain(args));
+        let outcome = netlog_with(Some(terminal), b"", list.iter().chain(args));
         outcome.stdout.lines().map(str::len).max()
     };
     assert_eq!(widest(true, &[]), Some(80));
     assert_eq!(widest(false, &["--fit-width"]), Some(80));
     assert!(widest(false, &[]) > Some(80));
     assert_eq!(widest(true, &["--max-width", "90"]), Some(90));
+}
+
+#[test]
+fn what_can_be_deleted_is_even_if_the_agent_fails() {
+    let found = |id: &str| Answer::json(&json!({"logs": [{"id": id}]}));
+    let done = |status, body: Option<&str>| Answer {
+        status,
+        request_id: None,
+        body: body.map(str::to_owned),
+    };
+    let server = Server::on_tcp(vec![
+        found("1"),
+        done(503, Some(r#"{"message": "busy\u0007"}"#)),
+        found("2"),
+        done(204, None),
+    ]);
+    let outcome = netlog(["--endpoint", &server.endpoint, "log", "delete", "a", "b"]);
+    assert_eq!(server.requests()[3].line, "DELETE /v2.0/log/logs/2");
+    assert_eq!(outcome.exit, Exit::No);
+    assert_eq!(
+        outcome.stderr,
+        "Failed to delete network log with name or ID 'a': busy\\u{7}\n\
+         the agent's own log says more\n1 of 2 network log(s) failed to delete\n"
+    );
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_a_broken_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let thread = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 1];
+        stream.read_exact(&mut request).unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{\"logs\": [";
+        stream.write_all(answer).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        // Until the client hangs up.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let outcome = netlog(["--endpoint", &endpoint, "log", "list"]);
+    thread.join().unwrap();
+    assert_eq!(outcome.exit, Exit::Unreachable);
+    let message = format!("cannot reach the agent at {endpoint}: ");
+    assert!(outcome.stderr.starts_with(&message), "{}", outcome.stderr);
 }

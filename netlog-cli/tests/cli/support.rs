@@ -20,12 +20,13 @@ pub(crate) struct Outcome {
 
 /// Runs `netlog ARGS…`, started from no terminal.
 pub(crate) fn netlog<S: AsRef<str>>(args: impl IntoIterator<Item = S>) -> Outcome {
-    netlog_on(None, args)
+    netlog_with(None, b"", args)
 }
 
-/// Runs `netlog ARGS…`, started from `terminal`.
-pub(crate) fn netlog_on<S: AsRef<str>>(
+/// Runs `netlog ARGS…`, started from `terminal`, with `stdin` to read.
+pub(crate) fn netlog_with<S: AsRef<str>>(
     terminal: Option<Terminal>,
+    mut stdin: &[u8],
     args: impl IntoIterator<Item = S>,
 ) -> Outcome {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
@@ -33,6 +34,7 @@ pub(crate) fn netlog_on<S: AsRef<str>>(
     let exit = run(
         std::iter::once("netlog".into()).chain(args),
         &mut Streams {
+            stdin: &mut stdin,
             stdout: &mut stdout,
             stderr: &mut stderr,
             terminal,

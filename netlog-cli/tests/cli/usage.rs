@@ -97,6 +97,7 @@ fn a_reader_that_goes_away_is_no_failure() {
     let exit = netlog_cli::run(
         ["netlog", "completion", "bash"].map(Into::into),
         &mut netlog_cli::Streams {
+            stdin: &mut std::io::empty(),
             stdout: &mut Closed,
             stderr: &mut stderr,
             terminal: None,

@@ -1,5 +1,8 @@
 use super::*;
-use crate::testdata::{self, messages};
+use crate::{
+    header::{HEADER_LEN, Messages},
+    testdata::{self, messages},
+};
 
 /// cookie, table, length, port, reg5, reg6, `ct_state`, `ct_zone`, and the
 /// original destination port of the connection.
@@ -177,4 +180,24 @@ fn recorded_packets_are_written_as_they_came() {
     }
 }
 
-use crate::header::HEADER_LEN;
+#[test]
+fn a_recorded_session_has_its_packet_ins_and_echoes() {
+    let stream = testdata::tcp_stream(testdata::SESSION, 54880);
+    let mut messages = Messages::new(&stream);
+    let (mut packets, mut echoes) = (0, 0);
+    for message in messages.by_ref() {
+        let message = message.unwrap();
+        match PacketIn::parse(message).unwrap() {
+            Some(packet) => {
+                assert!(matches!(packet.table_id, 91..=93), "{packet:?}");
+                assert_eq!(packet.data.len(), packet.total_len as usize);
+                assert_ne!(packet.metadata.in_port, PortNo(0));
+                packets += 1;
+            }
+            None if message.message_type() == MessageType::ECHO_REQUEST => echoes += 1,
+            None => panic!("{message:?}"),
+        }
+    }
+    assert_eq!(messages.remainder(), b"");
+    assert_eq!((packets, echoes), (58, 10));
+}
