@@ -141,7 +141,7 @@ impl Lab {
             LABS.fetch_add(1, Ordering::Relaxed)
         );
         let site = Site::at(options.parent.join(name));
-        let janitor = Janitor::start()?;
+        let janitor = Janitor::start(site.name())?;
         let vswitchd = Self::bring_up(&site, &janitor, options);
         match vswitchd {
             Ok(vswitchd) => Ok(Self {

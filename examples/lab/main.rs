@@ -1,5 +1,6 @@
 //! `netlog-lab`: the live lab from the command line.
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -67,16 +68,18 @@ fn up(parent: Option<PathBuf>) -> Result<(), LabError> {
         options.parent = parent;
     }
     let lab = Lab::start(&options)?;
-    explain(&lab)?;
     // From here on a signal does not end the process, but the wait. Without
     // this the janitor would end the lab just as well, but nobody would wait.
     let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
         .into_iter()
         .collect();
-    if signals.thread_block().is_ok() {
-        let _ = signals.wait();
+    let blocked = signals.thread_block();
+    explain(&lab)?;
+    if let Err(error) = blocked.and_then(|()| signals.wait()) {
+        eprintln!("netlog-lab: cannot wait for signals: {error}");
     }
-    println!("\nending the lab");
+    // Whoever read the output may be gone.
+    let _ = writeln!(io::stdout(), "\nending the lab");
     lab.stop()
 }
 
