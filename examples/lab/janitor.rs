@@ -37,9 +37,10 @@ pub(crate) struct Janitor {
 }
 
 impl Janitor {
-    pub(crate) fn start() -> Result<Arc<Self>, LabError> {
+    /// Starts the janitor of the lab of that name, which shows in its arguments.
+    pub(crate) fn start(lab: &str) -> Result<Arc<Self>, LabError> {
         let mut script = tools::command("sh")
-            .args(["-c", SCRIPT, "netlog-lab-janitor"])
+            .args(["-c", SCRIPT, lab])
             .env("PATH", tools::search_path())
             .current_dir("/")
             .process_group(0)

@@ -59,12 +59,15 @@
 mod agent;
 mod check;
 mod error;
+pub mod frames;
 mod hosts;
 mod janitor;
 mod netns;
 mod site;
+pub mod steps;
 mod switch;
 mod tools;
+mod traffic;
 mod wait;
 
 use std::env;
@@ -82,6 +85,7 @@ pub use error::{LabError, Missing};
 pub use hosts::{BR_INT, BR_PHYS, Family, HOSTS, Host, VM3_OTHER_PAIR, VM3_PAIR, host, mac_text};
 pub use janitor::Process;
 pub use site::{SWITCH, Site};
+pub use traffic::any_port;
 pub use wait::{LIMIT, until};
 
 use error::Attempt as _;
@@ -137,7 +141,7 @@ impl Lab {
             LABS.fetch_add(1, Ordering::Relaxed)
         );
         let site = Site::at(options.parent.join(name));
-        let janitor = Janitor::start()?;
+        let janitor = Janitor::start(site.name())?;
         let vswitchd = Self::bring_up(&site, &janitor, options);
         match vswitchd {
             Ok(vswitchd) => Ok(Self {
