@@ -81,7 +81,7 @@ impl FromStr for LoggedEvent {
 
 /// A log object of Neutron's logging API (`/v2.0/log/logs`).
 ///
-/// Which ports it selects is decided in `plan`.
+/// Which ports it selects is decided in [`plan`](crate::plan).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogObject {
     /// Its id, which records name.

@@ -47,7 +47,7 @@ use tokio::time::timeout;
 use crate::store::Store;
 pub use auth::{Auth, Context, StaticToken};
 pub use reply::Reply;
-pub use serve::{Bind, BindError, Listener, serve};
+pub use serve::{BindError, Listener, serve};
 
 /// The largest body that is read, as in Neutron (oslo.middleware, `max_request_body_size`).
 pub const MAX_BODY: usize = 114_688;

@@ -1,13 +1,10 @@
 //! Connections: where the API listens, and how much of it one caller can hold.
 
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::PathBuf;
 use std::pin::pin;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +18,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use super::{Api, Auth, router};
+use super::{Api, router};
+use crate::config::Bind;
 
 /// Connections that are served at one time; more wait in the system's queue.
 const MAX_CONNECTIONS: usize = 128;
@@ -36,59 +34,12 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Where the API listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Bind {
-    /// An address and port; port 0 takes any that is free.
-    Tcp(SocketAddr),
-    /// A socket file, written `unix:PATH`.
-    Unix(PathBuf),
-}
-
 /// Why the API cannot listen.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BindError {
-    /// Neither an address with a port nor `unix:PATH`.
-    #[error("{0:?} is no place to listen: write ADDRESS:PORT, [ADDRESS]:PORT or unix:PATH")]
-    Syntax(String),
-    /// Everybody who reaches the address could do everything.
-    #[error(
-        "{0} can be reached from other hosts, and auth_strategy = noauth lets every caller do \
-         everything: listen on 127.0.0.1, [::1] or unix:PATH, or set another auth_strategy"
-    )]
-    Exposed(SocketAddr),
-    /// The system refuses.
-    #[error("cannot listen on {bind}: {cause}")]
-    System {
-        /// The place.
-        bind: Bind,
-        /// What the system says.
-        cause: io::Error,
-    },
-}
-
-impl fmt::Display for Bind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => write!(f, "{address}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-impl FromStr for Bind {
-    type Err = BindError;
-
-    fn from_str(text: &str) -> Result<Self, BindError> {
-        match text.strip_prefix("unix:") {
-            Some(path) if !path.is_empty() => Ok(Self::Unix(path.into())),
-            _ => text
-                .parse()
-                .map(Self::Tcp)
-                .map_err(|_| BindError::Syntax(text.to_owned())),
-        }
-    }
+#[error("cannot listen on {bind}: {cause}")]
+pub struct BindError {
+    bind: Bind,
+    cause: io::Error,
 }
 
 /// An open place to listen.
@@ -102,19 +53,17 @@ enum Socket {
 }
 
 impl Listener {
-    /// Opens a place to listen, unless that would let anybody do anything.
+    /// Opens a place to listen. Whether it may be open to other hosts is checked with the
+    /// configuration.
     ///
     /// A socket file is for its owner and group only; one that a stopped agent has left is
     /// replaced.
-    pub async fn bind(bind: &Bind, auth: &Auth) -> Result<Self, BindError> {
-        let system = |cause| BindError::System {
+    pub async fn bind(bind: &Bind) -> Result<Self, BindError> {
+        let system = |cause| BindError {
             bind: bind.clone(),
             cause,
         };
         match bind {
-            Bind::Tcp(address) if matches!(auth, Auth::NoAuth) && !address.ip().is_loopback() => {
-                Err(BindError::Exposed(*address))
-            }
             Bind::Tcp(address) => TcpListener::bind(address)
                 .await
                 .map(|socket| Self(Socket::Tcp(socket)))
