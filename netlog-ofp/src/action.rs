@@ -213,11 +213,7 @@ impl Controller {
     /// Reads the properties; `None` when one of them is unknown and would be
     /// lost.
     fn decode2(mut r: Reader<'_>) -> Result<Option<Self>> {
-        let mut controller = Self {
-            // What no property says (ofp-actions.c).
-            reason: PacketInReason::NO_MATCH,
-            ..Self::default()
-        };
+        let mut controller = Self::default();
         r.skip(6)?;
         while !r.is_empty() {
             let (kind, mut value) = r.property("nx_action_controller2")?;
@@ -245,16 +241,23 @@ impl Controller {
         }
         nicira(out, NXAST_CONTROLLER2, |out| {
             out.zeros(6);
-            // A 16-bit property is written with two bytes of padding inside.
-            out.property(property::MAX_LEN, |out| {
-                out.u16(self.max_len);
-                out.u16(0);
-            });
-            out.property(property::CONTROLLER_ID, |out| {
-                out.u16(self.controller_id);
-                out.u16(0);
-            });
-            out.property(property::REASON, |out| out.u8(self.reason.0));
+            // What is as by default is left out. A 16-bit property has two
+            // bytes of padding inside.
+            if self.max_len != u16::MAX {
+                out.property(property::MAX_LEN, |out| {
+                    out.u16(self.max_len);
+                    out.u16(0);
+                });
+            }
+            if self.controller_id != 0 {
+                out.property(property::CONTROLLER_ID, |out| {
+                    out.u16(self.controller_id);
+                    out.u16(0);
+                });
+            }
+            if self.reason != PacketInReason::ACTION {
+                out.property(property::REASON, |out| out.u8(self.reason.0));
+            }
             if !self.userdata.is_empty() {
                 out.property(property::USERDATA, |out| out.bytes(&self.userdata));
             }

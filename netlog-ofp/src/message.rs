@@ -395,3 +395,6 @@ fn experimenter(id: u32, kind: u32, out: &mut Vec<u8>) {
     out.u32(id);
     out.u32(kind);
 }
+
+#[cfg(test)]
+mod tests;

@@ -684,6 +684,29 @@ fn news_of_flows_come_as_one_event_in_both_versions() {
     }
 }
 
+/// What Open vSwitch 3.1.0 says when a flow monitor of OpenFlow 1.4 asks for
+/// `NO_ABBREV`.
+#[test]
+fn an_error_in_another_version_does_not_end_the_connection() {
+    let mut pair = Pair::ready();
+    let recorded = testdata::from_hex("0101001800000000b0c20000000023200001020600010004");
+    pair.input(&recorded).unwrap();
+    assert!(matches!(
+        pair.events()[..],
+        [Event::Error { xid: Xid(0), .. }]
+    ));
+    let echo = [4, 2, 0, 8, 0, 0, 0, 1];
+    pair.input(&echo).unwrap();
+    let failed = pair.input(&[4, 21, 0, 8, 0, 0, 0, 1]);
+    assert_eq!(
+        failed,
+        Err(ConnectionError::Unexpected {
+            message_type: MessageType::BARRIER_REPLY,
+            version: Version::V1_3,
+        })
+    );
+}
+
 #[test]
 fn xids_skip_zero_when_they_wrap() {
     let mut pair = Pair::ready();
