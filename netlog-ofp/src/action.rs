@@ -287,3 +287,35 @@ fn nicira(out: &mut Vec<u8>, subtype: u16, body: impl FnOnce(&mut Vec<u8>)) {
         body(out);
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testdata::from_hex;
+
+    /// What is not known in whole is kept in whole.
+    #[test]
+    fn a_controller_action_with_an_unknown_property_is_kept_as_it_is() {
+        let bytes = from_hex("ffff0018000023200025000000000000000900080000abcd");
+        let mut r = Reader::new("test", &bytes);
+        let action = Action::decode(&mut r).unwrap();
+        assert!(matches!(action, Action::Experimenter { .. }), "{action:?}");
+        let mut out = Vec::new();
+        action.encode(&mut out);
+        assert_eq!(out, bytes);
+    }
+
+    #[test]
+    fn an_action_without_a_body_is_an_error() {
+        let mut r = Reader::new("test", &[0, 0, 0, 4]);
+        let error = Action::decode(&mut r).unwrap_err();
+        assert_eq!(error.problem, Problem::Length(4));
+    }
+
+    #[test]
+    fn resubmit_has_the_ports_of_openflow_1_0() {
+        let mut out = Vec::new();
+        Action::resubmit(94).encode(&mut out);
+        assert_eq!(out, from_hex("ffff001000002320000efff85e000000"));
+    }
+}

@@ -356,3 +356,37 @@ const fn extension(id: u32, code: u16) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::header::MessageType;
+
+    #[test]
+    fn errors_have_the_names_of_open_vswitch() {
+        let standard = |kind, code| ErrorCode::Standard { kind, code }.to_string();
+        assert_eq!(standard(0, 0), "OFPHFC_INCOMPATIBLE");
+        assert_eq!(standard(5, 1), "OFPFMFC_TABLE_FULL");
+        assert_eq!(standard(12, 3), "OFPMMFC_UNKNOWN_METER");
+        assert_eq!(standard(17, 13), "OFPBFC_MSG_FAILED");
+        assert_eq!(standard(17, 99), "error 17,99");
+        let extension = |experimenter, code| ErrorCode::Experimenter { experimenter, code };
+        assert_eq!(extension(ONF, 2313).to_string(), "OFPBFC_MSG_FAILED");
+        assert_eq!(extension(NICIRA, 4).to_string(), "NXBRC_MUST_BE_ZERO");
+        let unknown = extension(1, 2).to_string();
+        assert_eq!(unknown, "error 2 of experimenter 0x1");
+    }
+
+    #[test]
+    fn an_error_names_the_message_that_failed() {
+        let mut error = ErrorMessage {
+            code: ErrorCode::BAD_TYPE,
+            data: vec![4, 14, 0, 56, 0, 0, 0, 7],
+        };
+        let offender = error.offender().unwrap();
+        assert_eq!(offender.message_type, MessageType::FLOW_MOD);
+        assert_eq!(error.to_string(), "OFPBRC_BAD_TYPE for FLOW_MOD 0x7");
+        error.code = ErrorCode::INCOMPATIBLE;
+        assert_eq!(error.offender(), None);
+    }
+}

@@ -29,6 +29,13 @@ wire_enum! {
     }
 }
 
+impl Version {
+    /// Whether this crate knows the messages of the version.
+    pub const fn is_spoken(self) -> bool {
+        matches!(self, Self::V1_3 | Self::V1_4)
+    }
+}
+
 wire_enum! {
     /// The type of a message (`OFPT_*`), with the numbers of 1.3 and 1.4.
     pub struct MessageType(u8) {

@@ -5,6 +5,11 @@
 //! test with `UPDATE_OFP_PRINT=1` where `ovs-ofctl` is installed, and read what
 //! has changed.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test, a message that cannot be written is a failure"
+)]
+
 use std::{fmt::Write as _, process::Command};
 
 use netlog_ofp::{

@@ -209,6 +209,31 @@ fn a_switch_that_says_nothing_times_out() {
 }
 
 #[test]
+fn a_setup_that_is_not_confirmed_times_out_with_the_handshake() {
+    let mut pair = Pair::new(Config {
+        request_timeout: Duration::from_secs(1),
+        versions: vec![Version::V1_4, Version::V1_5],
+        ..Config::default()
+    });
+    pair.answer(
+        Xid(0),
+        Body::Hello(Hello::new(&[Version::V1_4, Version::V1_5])),
+    );
+    let features = pair.sent()[0].xid;
+    pair.answer(features, Body::FeaturesReply(FEATURES));
+    assert!(matches!(
+        pair.sleep(),
+        Err(ConnectionError::HandshakeTimeout(_))
+    ));
+    assert_eq!(pair.now, Duration::from_secs(10));
+    assert_eq!(pair.events(), []);
+    assert_eq!(
+        pair.connection.handle_timeout(pair.now),
+        Err(ConnectionError::Closed)
+    );
+}
+
+#[test]
 fn silence_is_probed_and_then_ends_the_connection() {
     let mut pair = Pair::ready();
     pair.sleep().unwrap();
