@@ -175,9 +175,7 @@ pub enum SendError {
 #[non_exhaustive]
 pub enum ConnectionError {
     /// The switch speaks none of our versions.
-    #[error(
-        "the switch speaks no OpenFlow version of {ours:?}: add one to the protocols of the bridge"
-    )]
+    #[error("the switch speaks no OpenFlow of {ours:?}: add one to the protocols of the bridge")]
     Version {
         /// Our versions.
         ours: Vec<Version>,
@@ -197,7 +195,7 @@ pub enum ConnectionError {
     #[error("nothing came for {} s", .0.as_secs_f32())]
     EchoTimeout(Duration),
     /// A message came that has no place here.
-    #[error("{message_type} in {version} has no place here")]
+    #[error("{message_type} in OpenFlow {version} has no place here")]
     Unexpected {
         /// Its type.
         message_type: MessageType,

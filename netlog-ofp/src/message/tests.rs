@@ -483,9 +483,14 @@ fn multipart_reply(version: Version) -> impl Strategy<Value = MultipartReply> {
 
 fn error_message() -> impl Strategy<Value = ErrorMessage> {
     let code = prop_oneof![
-        (0..0xffffu16, any::<u16>()).prop_map(|(kind, code)| ErrorCode::Standard { kind, code }),
+        (0..0xb0c2u16, any::<u16>()).prop_map(|(kind, code)| ErrorCode::Standard { kind, code }),
         any::<(u32, u16)>()
             .prop_map(|(experimenter, code)| ErrorCode::Experimenter { experimenter, code }),
+        any::<(u32, u16, u16)>().prop_map(|(vendor, kind, code)| ErrorCode::Vendor {
+            vendor,
+            kind,
+            code
+        }),
     ];
     (code, bytes(90)).prop_map(|(code, data)| ErrorMessage { code, data })
 }
