@@ -1,0 +1,52 @@
+//! Ethernet II (IEEE 802.3, clause 3).
+
+use std::fmt;
+
+use crate::layer::Layer;
+use crate::text::{Sink, quoted_mac};
+use crate::wire::Reader;
+
+/// A hardware address; displayed as `fa:16:3e:11:22:33`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MacAddr(pub [u8; 6]);
+
+impl fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = quoted_mac(*self);
+        let text = str::from_utf8(&text).unwrap_or_default();
+        f.write_str(text.trim_matches('\''))
+    }
+}
+
+/// An Ethernet header: 14 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ethernet {
+    /// Destination address.
+    pub dst: MacAddr,
+    /// Source address.
+    pub src: MacAddr,
+    /// EtherType, or a length where it is at most 1500.
+    pub ethertype: u16,
+}
+
+impl Ethernet {
+    const LEN: usize = 14;
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<(Self, Layer, &[u8])> {
+        let (header, rest) = bytes.split_at_checked(Self::LEN)?;
+        let mut r = Reader::new(header);
+        let header = Self {
+            dst: MacAddr(r.array()?),
+            src: MacAddr(r.array()?),
+            ethertype: r.u16()?,
+        };
+        Some((header, Layer::of_ethertype(header.ethertype), rest))
+    }
+
+    pub(crate) fn write(&self, to: &mut impl Sink) {
+        to.mac("ethernet(dst=", self.dst);
+        to.num(",ethertype=", self.ethertype.into());
+        to.mac(",src=", self.src);
+        to.put(")");
+    }
+}

@@ -1,0 +1,261 @@
+//! The few facts of a frame that rules and sessions look at.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::arp::Arp;
+use crate::ethernet::{Ethernet, MacAddr};
+use crate::icmp::Icmp;
+use crate::icmpv6::Icmpv6;
+use crate::ipv4::Ipv4;
+use crate::ipv6::Ipv6;
+use crate::layer::{Layer, protocol};
+use crate::sctp::Sctp;
+use crate::tcp::Tcp;
+use crate::udp::Udp;
+use crate::vlan::Vlan;
+
+/// What rules and sessions look at.
+///
+/// It follows the RFCs and what the switch matches on, not the text: a later
+/// fragment has no ports, though Neutron shows its data as if it were a header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Source hardware address.
+    pub dl_src: MacAddr,
+    /// Destination hardware address.
+    pub dl_dst: MacAddr,
+    /// VLAN identifier of the outermost tag.
+    pub vlan: Option<u16>,
+    /// Innermost EtherType; 0 where the frame has no Ethernet header.
+    pub dl_type: u16,
+    /// Network layer addresses.
+    pub network: Network,
+    /// Upper-layer protocol number, after all IPv6 extension headers.
+    pub protocol: Option<u8>,
+    /// Whether the packet is a fragment.
+    pub fragment: Fragment,
+    /// Transport layer ports, or types.
+    pub transport: Transport,
+    /// Length of the network layer packet in bytes as its header says: IPv4
+    /// total length, IPv6 payload length and 40; 0 for others.
+    pub length: u32,
+}
+
+/// Network layer addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// Neither IP nor ARP, or cut short.
+    #[default]
+    None,
+    /// Internet Protocol version 4.
+    Ipv4 {
+        /// Source address.
+        src: Ipv4Addr,
+        /// Destination address.
+        dst: Ipv4Addr,
+    },
+    /// Internet Protocol version 6.
+    Ipv6 {
+        /// Source address.
+        src: Ipv6Addr,
+        /// Destination address.
+        dst: Ipv6Addr,
+    },
+    /// Address Resolution Protocol.
+    Arp {
+        /// 1 is a request, 2 a reply.
+        opcode: u16,
+        /// Sender hardware address.
+        sha: MacAddr,
+        /// Sender protocol address.
+        spa: Ipv4Addr,
+        /// Target protocol address.
+        tpa: Ipv4Addr,
+    },
+}
+
+/// Whether a packet is a fragment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fragment {
+    /// A whole packet.
+    #[default]
+    None,
+    /// The first fragment, which has the transport header.
+    First,
+    /// A later fragment, which has none.
+    Later,
+}
+
+/// Transport layer ports, or types.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// Another protocol, a later fragment, or cut short.
+    #[default]
+    None,
+    /// Transmission Control Protocol.
+    Tcp {
+        /// Source port.
+        src_port: u16,
+        /// Destination port.
+        dst_port: u16,
+        /// Sequence number.
+        seq: u32,
+        /// Control bits FIN, SYN, RST, PSH, ACK and URG, from the lowest.
+        flags: u8,
+    },
+    /// User Datagram Protocol.
+    Udp {
+        /// Source port.
+        src_port: u16,
+        /// Destination port.
+        dst_port: u16,
+    },
+    /// Stream Control Transmission Protocol.
+    Sctp {
+        /// Source port.
+        src_port: u16,
+        /// Destination port.
+        dst_port: u16,
+        /// Verification tag.
+        tag: u32,
+    },
+    /// Internet Control Message Protocol, in IPv4.
+    Icmp {
+        /// Type.
+        kind: u8,
+        /// Code.
+        code: u8,
+        /// Identifier of an echo request or reply.
+        id: Option<u16>,
+    },
+    /// Internet Control Message Protocol for IPv6, in IPv6.
+    Icmpv6 {
+        /// Type.
+        kind: u8,
+        /// Code.
+        code: u8,
+        /// Identifier of an echo request or reply.
+        id: Option<u16>,
+    },
+}
+
+impl Summary {
+    pub(crate) fn of(frame: &[u8]) -> Self {
+        let mut summary = Self::default();
+        let Some((ethernet, mut layer, mut rest)) = Ethernet::decode(frame) else {
+            return summary;
+        };
+        summary.dl_src = ethernet.src;
+        summary.dl_dst = ethernet.dst;
+        summary.dl_type = ethernet.ethertype;
+        while let Layer::Vlan(tag) = layer {
+            let Some((vlan, inner, after)) = Vlan::decode(tag, rest) else {
+                return summary;
+            };
+            summary.vlan = summary.vlan.or(Some(vlan.vid));
+            summary.dl_type = vlan.ethertype;
+            (layer, rest) = (inner, after);
+        }
+        match layer {
+            Layer::Arp => summary.add_arp(rest),
+            Layer::Ipv4 => summary.add_ipv4(rest),
+            Layer::Ipv6 => summary.add_ipv6(rest),
+            _ => {}
+        }
+        summary
+    }
+
+    fn add_arp(&mut self, bytes: &[u8]) {
+        if let Some((arp, ..)) = Arp::decode(bytes) {
+            self.network = Network::Arp {
+                opcode: arp.opcode,
+                sha: arp.src_mac,
+                spa: arp.src_ip,
+                tpa: arp.dst_ip,
+            };
+        }
+    }
+
+    fn add_ipv4(&mut self, bytes: &[u8]) {
+        let Some((ipv4, _, rest)) = Ipv4::decode(bytes) else {
+            return;
+        };
+        self.network = Network::Ipv4 {
+            src: ipv4.src,
+            dst: ipv4.dst,
+        };
+        self.length = ipv4.total_length.into();
+        self.protocol = Some(ipv4.proto);
+        self.fragment = match (ipv4.offset, ipv4.more_fragments()) {
+            (0, false) => Fragment::None,
+            (0, true) => Fragment::First,
+            _ => Fragment::Later,
+        };
+        if ipv4.is_valid() && self.fragment != Fragment::Later {
+            self.transport = match ipv4.proto {
+                protocol::ICMP => Transport::of_icmp(rest),
+                protocol => Transport::with_ports(protocol, rest),
+            };
+        }
+    }
+
+    fn add_ipv6(&mut self, bytes: &[u8]) {
+        let Some(ipv6) = Ipv6::decode_fixed(bytes) else {
+            return;
+        };
+        let upper = ipv6.upper_layer();
+        self.network = Network::Ipv6 {
+            src: ipv6.src,
+            dst: ipv6.dst,
+        };
+        self.length = 40 + u32::from(ipv6.payload_length);
+        self.protocol = Some(upper.protocol);
+        self.fragment = upper.fragment;
+        if let (Some(bytes), Fragment::None | Fragment::First) = (upper.bytes, upper.fragment) {
+            self.transport = match upper.protocol {
+                protocol::ICMPV6 => Transport::of_icmpv6(bytes),
+                protocol => Transport::with_ports(protocol, bytes),
+            };
+        }
+    }
+}
+
+impl Transport {
+    fn with_ports(protocol: u8, bytes: &[u8]) -> Self {
+        match protocol {
+            protocol::TCP => Tcp::decode(bytes).map(|(tcp, ..)| Self::Tcp {
+                src_port: tcp.src_port,
+                dst_port: tcp.dst_port,
+                seq: tcp.seq,
+                flags: tcp.bits,
+            }),
+            protocol::UDP => Udp::decode(bytes).map(|(udp, ..)| Self::Udp {
+                src_port: udp.src_port,
+                dst_port: udp.dst_port,
+            }),
+            protocol::SCTP => Sctp::decode_fixed(bytes).map(|sctp| Self::Sctp {
+                src_port: sctp.src_port,
+                dst_port: sctp.dst_port,
+                tag: sctp.vtag,
+            }),
+            _ => None,
+        }
+        .unwrap_or_default()
+    }
+
+    fn of_icmp(bytes: &[u8]) -> Self {
+        Icmp::decode_fixed(bytes).map_or(Self::None, |icmp| Self::Icmp {
+            kind: icmp.type_,
+            code: icmp.code,
+            id: icmp.echo_id(),
+        })
+    }
+
+    fn of_icmpv6(bytes: &[u8]) -> Self {
+        Icmpv6::decode_fixed(bytes).map_or(Self::None, |icmpv6| Self::Icmpv6 {
+            kind: icmpv6.type_,
+            code: icmpv6.code,
+            id: icmpv6.echo_id(),
+        })
+    }
+}
