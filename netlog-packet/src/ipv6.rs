@@ -124,12 +124,12 @@ impl<'a> Ipv6<'a> {
         to.put(",ext_hdrs=[");
         self.write_extensions(to);
         to.num("],flow_label=", self.flow_label);
-        to.num(",hop_limit=", self.hop_limit.into());
-        to.num(",nxt=", self.nxt.into());
-        to.num(",payload_length=", self.payload_length.into());
+        to.octet(",hop_limit=", self.hop_limit);
+        to.octet(",nxt=", self.nxt);
+        to.num(",payload_length=", self.payload_length);
         to.ipv6(",src=", self.src);
-        to.num(",traffic_class=", self.traffic_class.into());
-        to.num(",version=", self.version.into());
+        to.octet(",traffic_class=", self.traffic_class);
+        to.octet(",version=", self.version);
         to.put(")");
     }
 
@@ -210,14 +210,14 @@ fn write_options(bytes: &[u8], to: &mut impl Sink) -> Option<usize> {
         } else {
             let len = r.u8()?;
             to.bytes_or_none("option(data=", r.take(len.into())?);
-            to.num(",len_=", len.into());
-            to.num(",type_=", type_.into());
+            to.octet(",len_=", len);
+            to.octet(",type_=", type_);
             to.put(")");
             offset += 2 + usize::from(len);
         }
     }
-    to.num("],nxt=", next.into());
-    to.num(",size=", size.into());
+    to.octet("],nxt=", next);
+    to.octet(",size=", size);
     to.put(")");
     Some(len)
 }
@@ -235,10 +235,10 @@ fn write_routing(bytes: &[u8], to: &mut impl Sink) -> Option<usize> {
     } else {
         to.bytes("routing(data=", r.take(len - 4)?);
     }
-    to.num(",nxt=", next.into());
-    to.num(",seg=", seg.into());
-    to.num(",size=", size.into());
-    to.num(",type_=", type_.into());
+    to.octet(",nxt=", next);
+    to.octet(",seg=", seg);
+    to.octet(",size=", size);
+    to.octet(",type_=", type_);
     to.put(")");
     Some(len)
 }
@@ -263,8 +263,8 @@ fn write_rpl_addresses(mut r: Reader<'_>, size: u8, len: usize, to: &mut impl Si
         comma.before_item(to);
         write_suffix(r.take(len_e)?, to)?;
     }
-    to.num("],cmpe=", cmpe.into());
-    to.num(",cmpi=", cmpi.into());
+    to.octet("],cmpe=", cmpe);
+    to.octet(",cmpi=", cmpi);
     Some(())
 }
 
@@ -281,9 +281,9 @@ fn write_fragment(bytes: &[u8], to: &mut impl Sink) -> Option<usize> {
     let [next, _reserved] = r.array()?;
     let offset = r.u16()?;
     to.num("fragment(id_=", r.u32()?);
-    to.num(",more=", (offset & 1).into());
-    to.num(",nxt=", next.into());
-    to.num(",offset=", (offset >> 3).into());
+    to.num(",more=", offset & 1);
+    to.octet(",nxt=", next);
+    to.num(",offset=", offset >> 3);
     to.put(")");
     Some(8)
 }
@@ -295,9 +295,9 @@ fn write_authentication(bytes: &[u8], to: &mut impl Sink) -> Option<usize> {
     let (spi, seq) = (r.u32()?, r.u32()?);
     let len = (usize::from(size) + 2) * 4;
     to.bytes("auth(data=", r.take(len.checked_sub(12)?)?);
-    to.num(",nxt=", next.into());
+    to.octet(",nxt=", next);
     to.num(",seq=", seq);
-    to.num(",size=", size.into());
+    to.octet(",size=", size);
     to.num(",spi=", spi);
     to.put(")");
     Some(len)
