@@ -36,8 +36,7 @@ pub struct Ipv6<'a> {
 pub(crate) struct UpperLayer<'a> {
     pub(crate) protocol: u8,
     pub(crate) fragment: Fragment,
-    /// `None` where the chain is cut short.
-    pub(crate) bytes: Option<&'a [u8]>,
+    pub(crate) bytes: &'a [u8],
 }
 
 impl<'a> Ipv6<'a> {
@@ -73,50 +72,41 @@ impl<'a> Ipv6<'a> {
     }
 
     /// Follows the extension headers as RFC 8200 defines them. (The text follows
-    /// Neutron, which reads the length of options headers in bytes.)
-    pub(crate) fn upper_layer(&self) -> UpperLayer<'a> {
+    /// Neutron, which reads the length of options headers in bytes.) `None` where
+    /// one is cut short.
+    pub(crate) fn upper_layer(&self) -> Option<UpperLayer<'a>> {
         let mut upper = UpperLayer {
             protocol: self.nxt,
             fragment: Fragment::None,
-            bytes: Some(slice(self.body, 0, self.payload_length.into())),
+            bytes: slice(self.body, 0, self.payload_length.into()),
         };
-        while let Some(bytes) = upper.bytes {
-            let mut r = Reader::new(bytes);
-            let len = match (upper.protocol, r.array()) {
-                (protocol::HOPOPTS | protocol::DSTOPTS | protocol::ROUTING, Some([_, size])) => {
-                    8 + usize::from(size) * 8
+        while upper.fragment != Fragment::Later {
+            let mut r = Reader::new(upper.bytes);
+            let (next, len) = match upper.protocol {
+                protocol::HOPOPTS | protocol::DSTOPTS | protocol::ROUTING => {
+                    let [next, size] = r.array()?;
+                    (next, 8 + usize::from(size) * 8)
                 }
-                (protocol::AH, Some([_, size])) => 8 + usize::from(size) * 4,
-                (protocol::FRAGMENT, Some([_, _])) => {
-                    upper.fragment = match r.u16() {
-                        Some(offset) if offset >> 3 != 0 => Fragment::Later,
-                        // A fragment header with offset 0 and no more to come
-                        // is a whole packet (RFC 6946).
-                        Some(offset) if offset & 1 == 0 => Fragment::None,
-                        _ => Fragment::First,
+                protocol::AH => {
+                    let [next, size] = r.array()?;
+                    (next, 8 + usize::from(size) * 4)
+                }
+                protocol::FRAGMENT => {
+                    let [next, _reserved] = r.array()?;
+                    upper.fragment = match r.u16()? {
+                        offset if offset >> 3 != 0 => Fragment::Later,
+                        offset if offset & 1 != 0 => Fragment::First,
+                        // A whole packet after all (RFC 6946).
+                        _ => upper.fragment,
                     };
-                    8
-                }
-                (
-                    protocol::HOPOPTS
-                    | protocol::DSTOPTS
-                    | protocol::ROUTING
-                    | protocol::AH
-                    | protocol::FRAGMENT,
-                    None,
-                ) => {
-                    upper.bytes = None;
-                    break;
+                    (next, 8)
                 }
                 _ => break,
             };
-            upper.protocol = bytes.first().copied().unwrap_or(upper.protocol);
-            upper.bytes = bytes.get(len..);
-            if upper.fragment == Fragment::Later {
-                break;
-            }
+            upper.protocol = next;
+            upper.bytes = upper.bytes.get(len..)?;
         }
-        upper
+        Some(upper)
     }
 
     pub(crate) fn write(&self, to: &mut impl Sink) {

@@ -17,7 +17,7 @@ pub struct Tcp<'a> {
     pub ack: u32,
     /// Data offset in 32-bit words as sent.
     pub offset: u8,
-    /// Control bits FIN, SYN, RST, PSH, ACK and URG, from the lowest.
+    /// Control bits FIN, SYN, RST, PSH, ACK, URG, ECE and CWR, from the lowest.
     pub bits: u8,
     /// Window.
     pub window_size: u16,
@@ -31,8 +31,8 @@ pub struct Tcp<'a> {
 
 impl<'a> Tcp<'a> {
     const LEN: usize = 20;
-    /// Neutron leaves out ECE and CWR.
-    const BITS: u8 = 0x3f;
+    /// The bits that Neutron shows: not ECE and CWR.
+    const SHOWN_BITS: u8 = 0x3f;
 
     /// With a data offset under 5, which is invalid, what follows starts inside
     /// the header.
@@ -47,7 +47,7 @@ impl<'a> Tcp<'a> {
             seq,
             ack,
             offset: offset >> 4,
-            bits: bits & Self::BITS,
+            bits,
             window_size: r.u16()?,
             csum: r.u16()?,
             urgent: r.u16()?,
@@ -58,7 +58,7 @@ impl<'a> Tcp<'a> {
 
     pub(crate) fn write(&self, to: &mut impl Sink) {
         to.num("tcp(ack=", self.ack);
-        to.octet(",bits=", self.bits);
+        to.octet(",bits=", self.bits & Self::SHOWN_BITS);
         to.num(",csum=", self.csum);
         to.num(",dst_port=", self.dst_port);
         to.octet(",offset=", self.offset);
