@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use crate::layer::{Layer, protocol};
 use crate::summary::Fragment;
 use crate::text::{Comma, Nowhere, Sink};
-use crate::wire::{Reader, slice};
+use crate::wire::{Budget, Reader, slice};
 
 /// An IPv6 header: 40 bytes and extension headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +127,7 @@ impl<'a> Ipv6<'a> {
     /// body it starts. `None` where a header is cut short.
     fn write_extensions(&self, to: &mut impl Sink) -> Option<(u8, usize)> {
         let (mut next, mut offset) = (self.nxt, 0);
+        let mut budget = Budget::of(self.body);
         let mut comma = Comma::default();
         loop {
             let write = match next {
@@ -140,7 +141,7 @@ impl<'a> Ipv6<'a> {
             comma.before_item(to);
             let bytes = self.body.get(offset..).unwrap_or_default();
             let len;
-            (next, len) = write.write(bytes, to)?;
+            (next, len) = write.write(bytes, &mut budget, to)?;
             offset += len;
         }
     }
@@ -158,16 +159,16 @@ enum Extension {
 
 impl Extension {
     /// Writes one extension header; returns the next one's number, and its place.
-    fn write(self, bytes: &[u8], to: &mut impl Sink) -> Option<(u8, usize)> {
+    fn write(self, bytes: &[u8], budget: &mut Budget, to: &mut impl Sink) -> Option<(u8, usize)> {
         let next = *bytes.first()?;
         let len = match self {
             Self::HopByHop => {
                 to.put("hop_opts(data=[");
-                write_options(bytes, to)?
+                write_options(bytes, budget, to)?
             }
             Self::Destination => {
                 to.put("dst_opts(data=[");
-                write_options(bytes, to)?
+                write_options(bytes, budget, to)?
             }
             Self::Routing => write_routing(bytes, to)?,
             Self::Fragment => write_fragment(bytes, to)?,
@@ -178,8 +179,9 @@ impl Extension {
 }
 
 /// Neutron reads the length in bytes, not in units of 8, and writes no record
-/// for one that is no multiple of 8. There the RFC's reading is used.
-fn write_options(bytes: &[u8], to: &mut impl Sink) -> Option<usize> {
+/// for one that is no multiple of 8. There the RFC's reading is used. An option
+/// may reach beyond the header.
+fn write_options(bytes: &[u8], budget: &mut Budget, to: &mut impl Sink) -> Option<usize> {
     let [next, size] = Reader::new(bytes).array()?;
     let len = if size % 8 == 0 {
         8 + usize::from(size)
@@ -199,6 +201,7 @@ fn write_options(bytes: &[u8], to: &mut impl Sink) -> Option<usize> {
             offset += 1;
         } else {
             let len = r.u8()?;
+            budget.spend(len.into())?;
             to.bytes_or_none("option(data=", r.take(len.into())?);
             to.octet(",len_=", len);
             to.octet(",type_=", type_);

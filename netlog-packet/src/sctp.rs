@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::layer::Layer;
 use crate::text::{Comma, Nowhere, Sink};
-use crate::wire::Reader;
+use crate::wire::{Budget, Reader};
 
 /// An SCTP common header: 12 bytes and chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,25 +75,6 @@ impl<'a> Sctp<'a> {
             bytes = bytes.get(chunk.length.into()..).unwrap_or_default();
         }
         Some(bytes)
-    }
-}
-
-/// How many more bytes the variable parts of items may have.
-///
-/// Items can claim bytes beyond their own length, which are then read again as
-/// the next items. This keeps a crafted segment from growing into a text of
-/// quadratic length; one whose items do not overlap never reaches it.
-#[derive(Clone, Copy)]
-struct Budget(usize);
-
-impl Budget {
-    const fn of(segment: &[u8]) -> Self {
-        Self(segment.len() * 4)
-    }
-
-    fn spend(&mut self, bytes: usize) -> Option<()> {
-        self.0 = self.0.checked_sub(bytes)?;
-        Some(())
     }
 }
 

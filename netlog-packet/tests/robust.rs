@@ -152,25 +152,30 @@ fn random_bytes_as_any_header() {
     });
 }
 
-/// Items that claim each other's bytes must not make a text of quadratic size.
+/// Items that claim each other's bytes must not make a text of many times the
+/// size.
 #[test]
-fn overlapping_sctp_items() {
-    let start = "fa163e445566 fa163e112233 0800 4500ffff0000000040840000 0a0000050a000006 \
-                 0001000200000000 00000000";
-    let patterns = [
+fn overlapping_items() {
+    let sctp = "fa163e445566 fa163e112233 0800 4500ffff0000000040840000 0a0000050a000006 \
+                0001000200000000 00000000";
+    let ipv6 = "fa163e445566 fa163e112233 86dd 60000000 ffff 3c40 \
+                20010db8000000000000000000000005 20010db8000000000000000000000006";
+    let cases = [
         // Selective acknowledgments whose lists are the next ones.
-        "03000008 00400000",
-        "03000004",
-        // Data, cookies and parameters of which each contains the next.
-        "00000010 00000001 00000001 00000001",
-        "0a000004",
-        "01000018 00000001 00000001 00010001 00000001 000b0400",
-        "06000400 000c0004",
-        "09004000 00050004 000b0400",
+        (sctp, "", "03000008 01000000"),
+        // An error with causes of which each has the next ones in its address.
+        (sctp, "0900fff8", "00050008 000b0400"),
+        // Destination options of which each holds the next headers.
+        (ipv6, "", "3c0001ff 00000000"),
     ];
-    for pattern in patterns {
+    for (start, first, pattern) in cases {
         let mut frame = common::unhex(start);
+        frame.extend(common::unhex(first));
         frame.extend(common::unhex(pattern).repeat(1000));
+        // An unknown chunk or header, which ends the list, with room for all
+        // claims.
+        frame.push(0xff);
+        frame.extend([0; 4096]);
         check(&frame);
     }
 }
