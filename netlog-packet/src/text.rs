@@ -350,3 +350,89 @@ const fn eight_digits(number: u32) -> u64 {
     let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
     tens | (pairs - tens * 10) << 8
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Text<'_>)) -> String {
+        let mut out = Vec::new();
+        write(&mut Text::new(&mut out, Payload::Include));
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers() {
+        let powers = (0..10).map(|exponent| 10_u32.pow(exponent));
+        let edges = powers.flat_map(|power| [power - 1, power, power + 1]);
+        for number in (0..=0x1_0000).chain(edges).chain([u32::MAX - 1, u32::MAX]) {
+            assert_eq!(written(|to| to.num("n=", number)), format!("n={number}"));
+        }
+        for number in 0..=u8::MAX {
+            assert_eq!(written(|to| to.octet("", number)), number.to_string());
+        }
+    }
+
+    #[test]
+    fn bytes_literals() {
+        for (bytes, literal) in [
+            (&b""[..], "b''"),
+            (b"plain", "b'plain'"),
+            (b"it's", "b\"it's\""),
+            (b"\"quoted\"", "b'\"quoted\"'"),
+            (b"both ' and \"", "b'both \\' and \"'"),
+            (b"\t\n\r\\", "b'\\t\\n\\r\\\\'"),
+            (
+                b"\0\x1b[31m\x7f\x80\xff",
+                "b'\\x00\\x1b[31m\\x7f\\x80\\xff'",
+            ),
+        ] {
+            assert_eq!(written(|to| to.bytes("", bytes)), literal);
+        }
+    }
+
+    /// `inet_ntop` also has dots in addresses of which only the last 32 bits are
+    /// set.
+    #[test]
+    fn ipv6_addresses_with_dots() {
+        for (address, text) in [
+            ("::102:304", "'::1.2.3.4'"),
+            ("::ffff:a00:1", "'::ffff:10.0.0.1'"),
+            ("::ffff", "'::ffff'"),
+            ("::1:0", "'::0.1.0.0'"),
+            ("::ffff:0:0", "'::ffff:0.0.0.0'"),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!(written(|to| to.ipv6("", address)), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_number(number: u32) {
+            prop_assert_eq!(written(|to| to.num("", number)), number.to_string());
+        }
+
+        #[test]
+        fn any_ipv4_address(address: Ipv4Addr) {
+            prop_assert_eq!(written(|to| to.ipv4("", address)), format!("'{address}'"));
+        }
+
+        #[test]
+        fn any_ipv6_address(groups in prop::array::uniform8(prop_oneof![Just(0), any::<u16>()])) {
+            let address = Ipv6Addr::from(groups);
+            prop_assume!(groups[..6] != [0; 6] || groups[6] == 0);
+            prop_assert_eq!(written(|to| to.ipv6("", address)), format!("'{address}'"));
+        }
+
+        #[test]
+        fn any_hardware_address(octets: [u8; 6]) {
+            let [a, b, c, d, e, f] = octets;
+            let text = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
+            prop_assert_eq!(MacAddr(octets).to_string(), text.as_str());
+            prop_assert_eq!(written(|to| to.mac("", MacAddr(octets))), format!("'{text}'"));
+        }
+    }
+}
