@@ -1,0 +1,283 @@
+//! The switch: daemons, bridges, ports, flows.
+
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use crate::hosts::{BR_INT, BR_PHYS, HOSTS, Host, host};
+use crate::janitor::{Janitor, Process};
+use crate::site::{SWITCH, Site};
+use crate::wait::{LIMIT, until};
+use crate::{LabError, tools};
+
+/// The recorded flows of each bridge.
+const PIPELINE: [(&str, &str); 2] = [
+    (BR_INT, include_str!("pipeline/br-int.flows")),
+    (BR_PHYS, include_str!("pipeline/br-phys.flows")),
+];
+
+/// Ends of the patch between the bridges: bridge, port, ofport, peer.
+const PATCH: [(&str, &str, u16, &str); 2] = [
+    (BR_INT, "int-br-phys", 6, "phy-br-phys"),
+    (BR_PHYS, "phy-br-phys", 3, "int-br-phys"),
+];
+
+impl Site {
+    /// The socket of `ovsdb-server`.
+    pub fn db_socket(&self) -> PathBuf {
+        self.run_dir().join("db.sock")
+    }
+
+    /// The management socket of a bridge, which speaks OpenFlow.
+    pub fn mgmt_socket(&self, bridge: &str) -> PathBuf {
+        self.run_dir().join(format!("{bridge}.mgmt"))
+    }
+
+    /// The log file of a daemon, `ovs-vswitchd` or `ovsdb-server`.
+    pub fn daemon_log(&self, daemon: &str) -> PathBuf {
+        self.run_dir().join(format!("{daemon}.log"))
+    }
+
+    /// Runs `ovs-vsctl` on the lab's database and returns what it prints.
+    pub fn ovs_vsctl<S: AsRef<str>>(&self, args: &[S]) -> Result<String, LabError> {
+        let mut vsctl = self.tool("ovs-vsctl");
+        vsctl
+            .arg(format!("--db=unix:{}", self.db_socket().display()))
+            .arg(format!("--timeout={}", LIMIT.as_secs()))
+            .args(args.iter().map(AsRef::as_ref));
+        tools::run(&mut vsctl)
+    }
+
+    /// Runs `ovs-ofctl` with OpenFlow 1.4 and returns what it prints. A bridge
+    /// is called by its name.
+    pub fn ovs_ofctl<S: AsRef<str>>(&self, args: &[S]) -> Result<String, LabError> {
+        tools::run(&mut self.ofctl(args))
+    }
+
+    /// Runs `ovs-appctl` on the lab's `ovs-vswitchd`.
+    pub fn ovs_appctl<S: AsRef<str>>(&self, args: &[S]) -> Result<String, LabError> {
+        let mut appctl = self.tool("ovs-appctl");
+        appctl
+            .arg(format!(
+                "--target={}",
+                self.run_dir().join("ovs-vswitchd.ctl").display()
+            ))
+            .args(args.iter().map(AsRef::as_ref));
+        tools::run(&mut appctl)
+    }
+
+    fn ofctl<S: AsRef<str>>(&self, args: &[S]) -> Command {
+        let mut ofctl = self.tool("ovs-ofctl");
+        ofctl
+            .args(["-O", "OpenFlow14"])
+            .arg(format!("--timeout={}", LIMIT.as_secs()))
+            .args(args.iter().map(AsRef::as_ref));
+        ofctl
+    }
+
+    /// A tool of Open vSwitch that knows only this lab.
+    fn tool(&self, program: &str) -> Command {
+        let mut command = tools::command(program);
+        self.confine(&mut command);
+        command
+    }
+
+    fn confine(&self, command: &mut Command) {
+        for variable in ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR", "OVS_SYSCONFDIR"] {
+            command.env(variable, self.run_dir());
+        }
+    }
+
+    /// The flows of a table of `br-int`, with their counters, one a line.
+    pub fn flows(&self, table: u8) -> Result<String, LabError> {
+        self.ovs_ofctl(&[
+            "dump-flows",
+            "--no-names",
+            BR_INT,
+            &format!("table={table}"),
+        ])
+    }
+
+    /// Adds flows to a bridge, in one bundle: all or none.
+    pub fn add_flows(&self, bridge: &str, flows: &str) -> Result<(), LabError> {
+        tools::run_with_input(
+            &mut self.ofctl(&["--bundle", "add-flows", bridge, "-"]),
+            flows,
+        )
+        .map(drop)
+    }
+
+    /// Puts the recorded flows, and no others, on both bridges.
+    pub fn load_pipeline(&self) -> Result<(), LabError> {
+        PIPELINE.iter().try_for_each(|(bridge, flows)| {
+            let mut ofctl = self.ofctl(&["--bundle", "replace-flows", bridge, "-"]);
+            tools::run_with_input(&mut ofctl, flows).map(drop)
+        })
+    }
+
+    pub(crate) fn start_switch(&self, janitor: &Arc<Janitor>) -> Result<Process, LabError> {
+        let database = self.run_dir().join("conf.db");
+        tools::run(self.tool("ovsdb-tool").arg("create").arg(&database))?;
+        let remote = format!("--remote=punix:{}", self.db_socket().display());
+        let server = self.start_daemon(janitor, "ovsdb-server", |command| {
+            command.arg(&database).arg(remote);
+        })?;
+        self.wait_for_socket(&server, "ovsdb-server", &self.db_socket())?;
+        self.ovs_vsctl(&["--no-wait", "init"])?;
+        self.start_vswitchd(janitor)
+    }
+
+    pub(crate) fn start_vswitchd(&self, janitor: &Arc<Janitor>) -> Result<Process, LabError> {
+        let database = format!("unix:{}", self.db_socket().display());
+        let vswitchd = self.start_daemon(janitor, "ovs-vswitchd", |command| {
+            command.arg(database);
+        })?;
+        self.wait_for_socket(
+            &vswitchd,
+            "ovs-vswitchd",
+            &self.run_dir().join("ovs-vswitchd.ctl"),
+        )?;
+        // Returns when vswitchd has put the database into effect.
+        self.ovs_vsctl(&["set", "Open_vSwitch", ".", "external_ids:lab=netlog"])?;
+        Ok(vswitchd)
+    }
+
+    fn start_daemon(
+        &self,
+        janitor: &Arc<Janitor>,
+        program: &str,
+        configure: impl FnOnce(&mut Command) + Send,
+    ) -> Result<Process, LabError> {
+        let control = self.run_dir().join(format!("{program}.ctl"));
+        // A killed predecessor leaves its socket.
+        let _ = std::fs::remove_file(&control);
+        self.run_in(SWITCH, || {
+            janitor.spawn(program, |command| {
+                self.confine(command);
+                command
+                    .current_dir("/")
+                    .arg(format!("--unixctl={}", control.display()))
+                    .arg(format!("--log-file={}", self.daemon_log(program).display()))
+                    .args(["--verbose=console:off", "--verbose=syslog:off"])
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null());
+                configure(command);
+            })
+        })?
+    }
+
+    fn wait_for_socket(&self, daemon: &Process, name: &str, socket: &Path) -> Result<(), LabError> {
+        until(
+            LIMIT,
+            &format!("{name} to listen on {}", socket.display()),
+            || {
+                if let Some(status) = daemon.try_wait()? {
+                    return Err(LabError::Command {
+                        command: name.to_owned(),
+                        status: status.to_string(),
+                        stderr: std::fs::read_to_string(self.daemon_log(name)).unwrap_or_default(),
+                    });
+                }
+                Ok(UnixStream::connect(socket).ok().map(drop))
+            },
+        )
+    }
+
+    pub(crate) fn add_bridges(&self) -> Result<(), LabError> {
+        let mut transaction = Vec::new();
+        for bridge in [BR_INT, BR_PHYS] {
+            push(&mut transaction, &["--", "add-br", bridge]);
+            push(
+                &mut transaction,
+                &[
+                    "--",
+                    "set",
+                    "Bridge",
+                    bridge,
+                    "datapath_type=netdev",
+                    "fail_mode=secure",
+                    "protocols=OpenFlow10,OpenFlow11,OpenFlow12,OpenFlow13,OpenFlow14",
+                ],
+            );
+        }
+        for (bridge, port, ofport, peer) in PATCH {
+            push(&mut transaction, &["--", "add-port", bridge, port]);
+            push(
+                &mut transaction,
+                &["--", "set", "Interface", port, "type=patch"],
+            );
+            transaction.push(format!("options:peer={peer}"));
+            transaction.push(format!("ofport_request={ofport}"));
+        }
+        for host in &HOSTS {
+            transaction.extend(plugging(host, host.ofport));
+        }
+        self.ovs_vsctl(&transaction)?;
+        for (_, port, ofport, _) in PATCH {
+            self.expect_ofport(port, ofport)?;
+        }
+        HOSTS
+            .iter()
+            .try_for_each(|host| self.expect_ofport(&host.device(), host.ofport))
+    }
+
+    /// Puts a host's port on its bridge, as Nova and Neutron do, with the
+    /// OpenFlow port number of the inventory.
+    pub fn plug(&self, name: &str) -> Result<(), LabError> {
+        let host = host(name)?;
+        self.plug_as(name, host.ofport)
+    }
+
+    /// Puts a host's port on its bridge with another OpenFlow port number.
+    pub fn plug_as(&self, name: &str, ofport: u16) -> Result<(), LabError> {
+        let host = host(name)?;
+        self.ovs_vsctl(&plugging(host, ofport))?;
+        self.expect_ofport(&host.device(), ofport)
+    }
+
+    /// Takes a host's port off its bridge. The cable stays.
+    pub fn unplug(&self, name: &str) -> Result<(), LabError> {
+        let host = host(name)?;
+        self.ovs_vsctl(&["del-port", host.bridge, &host.device()])
+            .map(drop)
+    }
+
+    fn expect_ofport(&self, device: &str, ofport: u16) -> Result<(), LabError> {
+        let got = self.ovs_vsctl(&["get", "Interface", device, "ofport"])?;
+        if got.trim() == ofport.to_string() {
+            return Ok(());
+        }
+        Err(LabError::Unexpected {
+            what: format!("ofport of {device}"),
+            expected: ofport.to_string(),
+            got: got.trim().to_owned(),
+        })
+    }
+}
+
+/// The words of `ovs-vsctl` that put a host's port on its bridge.
+fn plugging(host: &Host, ofport: u16) -> Vec<String> {
+    let (device, tag) = (host.device(), host.tag);
+    let mut words = Vec::new();
+    push(&mut words, &["--", "add-port", host.bridge, &device]);
+    words.push(format!("tag={tag}"));
+    push(&mut words, &["--", "set", "Interface", &device]);
+    words.push(format!("ofport_request={ofport}"));
+    if host.is_vm() {
+        words.push(format!("external_ids:iface-id={}", host.port_id));
+        words.push(format!("external_ids:attached-mac=\"{}\"", host.mac_text()));
+        words.push("external_ids:iface-status=active".to_owned());
+        push(&mut words, &["--", "set", "Port", &device]);
+        words.push(format!("other_config:tag={tag}"));
+        words.push(format!("other_config:net_uuid={}", host.network_id));
+        words.push("other_config:network_type=vlan".to_owned());
+        words.push("other_config:physical_network=physnet".to_owned());
+        words.push(format!("other_config:segmentation_id={}", 100 + tag));
+    }
+    words
+}
+
+fn push(words: &mut Vec<String>, more: &[&str]) {
+    words.extend(more.iter().map(|&word| word.to_owned()));
+}

@@ -1,0 +1,299 @@
+//! The composition: the only place that knows all the others.
+
+mod state;
+mod status;
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::io;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use netlog_core::classify::Tables;
+use netlog_core::flow::FlowProfile;
+use netlog_core::ledger::Ledger;
+use netlog_core::log::LogDrivers;
+use netlog_core::policy::Policy;
+use netlog_core::record::{Format, Layout, Recorder, TimestampStyle};
+use netlog_packet::Payload;
+use netlog_ratelimit::{LimitError, Limits};
+use netlog_sink::{FileSink, Retry, SinkError, SyslogSink, Worker};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tokio::sync::oneshot;
+use tracing::{error, info};
+
+use self::state::{Agent, Message, Parts};
+use self::status::Status;
+use crate::api::tokens::{self, TokensError};
+use crate::api::{self, Api, Auth, BindError, Listener};
+use crate::clock;
+use crate::config::{self, AuthStrategy, Config};
+use crate::inventory::{self, FileError, Watcher};
+use crate::ovsdb;
+use crate::pipeline::{self, Pipeline};
+use crate::store::{Store, StoreError};
+use crate::switch::Switch;
+
+/// Batches that wait for the sink at most.
+const SINK_QUEUE: usize = 256;
+
+/// How long the sink may take at the end for what it has not written yet.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the agent does not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The inventory file cannot be used.
+    #[error(transparent)]
+    Inventory(#[from] FileError),
+    /// The rate limit makes no sense.
+    #[error("[network_log]: {0}")]
+    Limits(#[from] LimitError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Records cannot be written.
+    #[error("[network_log] local_output_log_base: {0}")]
+    Sink(#[from] SinkError),
+    /// Callers cannot be told.
+    #[error("[api] tokens_file: {0}")]
+    Tokens(#[from] TokensError),
+    /// The API cannot listen.
+    #[error("[api] bind: {0}")]
+    Bind(#[from] BindError),
+    /// The system gives no thread, socket or file descriptor.
+    #[error("the system refused what the agent needs to start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Checks everything that can be checked without starting: what `--check` does.
+///
+/// # Errors
+/// When inventory or tokens cannot be read, or the limits make no sense. The configuration itself was
+/// checked when it was loaded.
+pub fn check(config: &Config) -> Result<(), Error> {
+    limits(config)?;
+    auth(config)?;
+    inventory::load(&config.inventory.path)?;
+    Ok(())
+}
+
+/// Runs the agent until a signal stops it.
+///
+/// # Errors
+/// When it cannot start. What goes wrong later is logged, and tried again.
+pub fn run(config: &Config) -> Result<(), Error> {
+    let limits = limits(config)?;
+    let inventory_path = &config.inventory.path;
+    let inventory = Arc::new(ArcSwap::from_pointee(inventory::load(inventory_path)?));
+    let store = Arc::new(Store::open(&config.database.path)?);
+    let sink = sink(config)?;
+    let format = format(config);
+    let auth = auth(config)?;
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let listener = runtime.block_on(Listener::bind(&config.api.bind))?;
+
+    let (sender, messages) = mpsc::channel();
+    let ledger = Arc::new(Ledger::default());
+    let tables = Arc::new(ArcSwap::from_pointee(Tables::empty(format)));
+    let bridge = config.ovs.integration_bridge.clone();
+    let profile = profile(config);
+    let status = Arc::new(Status::new(
+        bridge.clone(),
+        Arc::clone(&ledger),
+        sink.counters(),
+    ));
+
+    let signals = watch_signals(sender.clone())?;
+    let pipeline = Pipeline::new(pipeline::Parts {
+        tables: Arc::clone(&tables),
+        ledger: Arc::clone(&ledger),
+        recorder: Recorder::new(format),
+        limits,
+        sink: sink.handle(),
+        port_register: profile.port_register,
+        // The standard library keys its own tables with randomness from the system.
+        seed: RandomState::new().hash_one(0),
+    });
+    let socket = config.ovs.management_socket();
+    let switch = Switch::start(socket, profile, pipeline, tell(&sender, Message::Switch))?;
+    let agent = Agent::new(
+        Parts {
+            bridge,
+            profile,
+            format,
+            store: Arc::clone(&store),
+            inventory: Arc::clone(&inventory),
+            tables,
+            ledger,
+            status: Arc::clone(&status),
+        },
+        switch,
+    )?;
+    let ovsdb = ovsdb::Driver::start(
+        config.ovs.ovsdb_connection.clone(),
+        tell(&sender, Message::Ovsdb),
+    )?;
+    let watcher = Watcher::start(inventory_path, tell(&sender, Message::Inventory))?;
+
+    let api = Api {
+        store,
+        inventory,
+        agent: Arc::new(ApiSeam {
+            messages: sender,
+            status,
+        }),
+        drivers: LogDrivers::open_vswitch(),
+        auth,
+        policy: Arc::new(ArcSwap::from_pointee(Policy::default())),
+        clock: clock::utc_now,
+    };
+    let (stop_api, stopped) = oneshot::channel::<()>();
+    let api = thread::Builder::new()
+        .name("api".to_owned())
+        .spawn(move || {
+            runtime.block_on(api::serve(listener, api, async {
+                // An error means that the agent is gone: stop as well.
+                let _ = stopped.await;
+            }));
+        })?;
+
+    info!(version = env!("CARGO_PKG_VERSION"), api = %config.api.bind, "netlog-agent started");
+    agent.run(&messages, || sink.reopen());
+
+    info!("stopping");
+    drop(stop_api);
+    signals.close();
+    drop(watcher);
+    ovsdb.stop();
+    if let Err(error) = sink.close(DRAIN_TIMEOUT) {
+        error!("{error}");
+    }
+    // A panic of the API was reported by the panic hook.
+    let _ = api.join();
+    info!("netlog-agent stopped");
+    Ok(())
+}
+
+fn limits(config: &Config) -> Result<Option<Limits>, LimitError> {
+    let burst = config.network_log.burst_limit;
+    config
+        .network_log
+        .rate_limit
+        .map(|rate| Limits::new(rate.into(), burst.into()))
+        .transpose()
+}
+
+fn auth(config: &Config) -> Result<Auth, TokensError> {
+    Ok(match config.api.auth_strategy {
+        AuthStrategy::NoAuth => Auth::NoAuth,
+        AuthStrategy::TrustedHeaders => Auth::TrustedHeaders,
+        AuthStrategy::StaticTokens => Auth::StaticTokens(tokens::load(&config.api.tokens_file)?),
+    })
+}
+
+fn sink(config: &Config) -> Result<Worker, Error> {
+    let worker = if let Some(path) = &config.network_log.local_output_log_base {
+        Worker::spawn(FileSink::open(path)?, SINK_QUEUE, Retry::default())
+    } else {
+        let syslog = &config.syslog;
+        let sink = SyslogSink::new(&syslog.socket, syslog.facility.into(), &*syslog.tag);
+        Worker::spawn(sink, SINK_QUEUE, Retry::default())
+    };
+    Ok(worker?)
+}
+
+fn format(config: &Config) -> Format {
+    let log = &config.network_log;
+    Format {
+        layout: match log.format {
+            config::Format::Text => Layout::Text,
+            config::Format::Neutron => Layout::Neutron,
+            config::Format::Json => Layout::Text,
+        },
+        timestamp: match log.timestamp {
+            // The syslog daemon puts the time before each line.
+            _ if log.local_output_log_base.is_none() => TimestampStyle::None,
+            config::Timestamp::Rfc3164 => TimestampStyle::Rfc3164,
+            config::Timestamp::Rfc3339 => TimestampStyle::Rfc3339,
+        },
+        extra_fields: log.extra_fields,
+        payload: if log.payload {
+            Payload::Include
+        } else {
+            Payload::Omit
+        },
+    }
+}
+
+fn profile(config: &Config) -> FlowProfile {
+    let profile = &config.flow_profile;
+    FlowProfile {
+        accepted_egress_table: profile.accepted_egress_table,
+        accepted_ingress_table: profile.accepted_ingress_table,
+        dropped_table: profile.dropped_table,
+        accepted_egress_normal_table: profile.accepted_egress_normal_table,
+        port_register: profile.port_register,
+        priority: profile.priority,
+        same_host_priority: profile.same_host_priority,
+    }
+}
+
+/// A callback that sends what it is told to the agent.
+fn tell<T: Send + 'static>(
+    sender: &mpsc::Sender<Message>,
+    message: impl Fn(T) -> Message + Send + 'static,
+) -> impl FnMut(T) + Send + 'static {
+    let sender = sender.clone();
+    move |told| {
+        // While the agent stops nobody listens any more.
+        let _ = sender.send(message(told));
+    }
+}
+
+/// Turns signals into messages, on a thread of its own.
+fn watch_signals(sender: mpsc::Sender<Message>) -> io::Result<signal_hook::iterator::Handle> {
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    let handle = signals.handle();
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                let message = if signal == SIGHUP {
+                    Message::Reload
+                } else {
+                    Message::Stop
+                };
+                if sender.send(message).is_err() {
+                    return;
+                }
+            }
+        })?;
+    Ok(handle)
+}
+
+/// What the API sees of the agent.
+struct ApiSeam {
+    messages: mpsc::Sender<Message>,
+    status: Arc<Status>,
+}
+
+impl api::Agent for ApiSeam {
+    fn logs_changed(&self) -> oneshot::Receiver<()> {
+        let (done, in_force) = oneshot::channel();
+        // If the agent is gone, so is the sender, and nobody waits.
+        let _ = self.messages.send(Message::Logs(done));
+        in_force
+    }
+
+    fn status(&self) -> serde_json::Value {
+        self.status.to_json()
+    }
+}

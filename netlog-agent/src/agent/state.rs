@@ -1,0 +1,250 @@
+//! The agent's state: what changes anywhere becomes tables and log flows here.
+//!
+//! One thread owns the state and works through messages: the inventory changed, log objects
+//! changed, the ports on the bridge changed, the switch came or went. After each it works out the
+//! plan anew, swaps the classifier's tables in, and tells the switch which log flows it should
+//! have. Tables come first, so that nothing that was switched off is recorded while the flows
+//! are still on their way out.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, mpsc};
+
+use arc_swap::ArcSwap;
+use netlog_core::classify::Tables;
+use netlog_core::flow::{AttachedPort, FlowProfile, LogFlow};
+use netlog_core::inventory::Inventory;
+use netlog_core::ledger::Ledger;
+use netlog_core::log::LogObject;
+use netlog_core::plan::{Plan, plan};
+use netlog_core::record::Format;
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use crate::inventory::FileError;
+use crate::ovsdb::{self, Topology};
+use crate::store::{Store, StoreError};
+use crate::switch::{self, Switch};
+
+use super::status::Status;
+
+/// Something happened that the agent has to act on.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// The inventory file was read again.
+    Inventory(Result<Inventory, FileError>),
+    /// Log objects changed in the store. The sender is told when the change is in force.
+    Logs(oneshot::Sender<()>),
+    /// News of the connection to ovsdb-server.
+    Ovsdb(ovsdb::Event),
+    /// News of the connection to the switch.
+    Switch(switch::Event),
+    /// Read again what can be read again.
+    Reload,
+    /// Finish and stop.
+    Stop,
+}
+
+/// What the agent works with.
+#[derive(Debug)]
+pub(super) struct Parts {
+    /// The bridge whose ports are logged.
+    pub(super) bridge: String,
+    /// Where the bridge's pipeline lets itself be logged.
+    pub(super) profile: FlowProfile,
+    /// How records are written.
+    pub(super) format: Format,
+    /// Log objects and slots.
+    pub(super) store: Arc<Store>,
+    /// The inventory in force, shared with the API.
+    pub(super) inventory: Arc<ArcSwap<Inventory>>,
+    /// The classifier's tables, shared with the pipeline.
+    pub(super) tables: Arc<ArcSwap<Tables>>,
+    /// The counters, shared with the pipeline.
+    pub(super) ledger: Arc<Ledger>,
+    /// What `netlog status` shows, shared with the API.
+    pub(super) status: Arc<Status>,
+}
+
+/// The agent's state.
+#[derive(Debug)]
+pub(super) struct Agent {
+    parts: Parts,
+    logs: Vec<LogObject>,
+    topology: Arc<Topology>,
+    switch: Switch,
+    attached: bool,
+    /// The last set of log flows that was handed to the switch.
+    ticket: u64,
+    /// Who waits for a set of log flows to be in force, oldest first.
+    waiting: VecDeque<(u64, oneshot::Sender<()>)>,
+}
+
+impl Agent {
+    /// An agent that knows the log objects of the store, and no ports yet.
+    ///
+    /// # Errors
+    /// When the log objects cannot be read.
+    pub(super) fn new(parts: Parts, switch: Switch) -> Result<Self, StoreError> {
+        let logs = parts.store.logs()?;
+        Ok(Self {
+            parts,
+            logs,
+            topology: Arc::default(),
+            switch,
+            attached: false,
+            ticket: 0,
+            waiting: VecDeque::new(),
+        })
+    }
+
+    /// Works through messages until one says stop.
+    pub(super) fn run(mut self, messages: &mpsc::Receiver<Message>, reload: impl Fn()) {
+        while let Ok(message) = messages.recv() {
+            match message {
+                Message::Stop => break,
+                Message::Reload => reload(),
+                Message::Inventory(told) => self.inventory_changed(told),
+                Message::Logs(done) => self.logs_changed(done),
+                Message::Ovsdb(event) => self.ovsdb(event),
+                Message::Switch(event) => self.switch_event(event),
+            }
+        }
+        self.switch.stop();
+    }
+
+    fn inventory_changed(&mut self, told: Result<Inventory, FileError>) {
+        match told {
+            Ok(inventory) if inventory == **self.parts.inventory.load() => {}
+            Ok(inventory) => {
+                info!(
+                    ports = inventory.ports().count(),
+                    security_groups = inventory.security_groups().count(),
+                    "the inventory changed"
+                );
+                self.parts.inventory.store(Arc::new(inventory));
+                self.renew(None);
+            }
+            Err(error) => error!("{error}; the inventory that was read before stays in force"),
+        }
+    }
+
+    fn logs_changed(&mut self, done: oneshot::Sender<()>) {
+        match self.parts.store.logs() {
+            Ok(logs) => {
+                self.logs = logs;
+                self.renew(Some(done));
+            }
+            Err(error) => error!("cannot read the log objects: {error}"),
+        }
+    }
+
+    fn ovsdb(&mut self, event: ovsdb::Event) {
+        match event {
+            ovsdb::Event::Connected => info!("connected to ovsdb-server"),
+            ovsdb::Event::Disconnected(reason) => {
+                warn!("no connection to ovsdb-server: {reason}; the ports seen last stay in force");
+            }
+            ovsdb::Event::Topology(topology) => {
+                let bridge = &self.parts.bridge;
+                match (
+                    self.topology.has_bridge(bridge),
+                    topology.has_bridge(bridge),
+                ) {
+                    (_, false) => warn!("bridge {bridge} does not exist; waiting for it"),
+                    (false, true) => info!("bridge {bridge} is there"),
+                    (true, true) => {}
+                }
+                self.topology = topology;
+                self.renew(None);
+            }
+        }
+    }
+
+    fn switch_event(&mut self, event: switch::Event) {
+        match event {
+            switch::Event::Attached { version } => {
+                info!(
+                    "attached to bridge {}, OpenFlow {version}",
+                    self.parts.bridge
+                );
+                self.attached = true;
+                self.parts.status.attached(Some(version));
+                self.renew(None);
+            }
+            switch::Event::Detached { reason } => {
+                warn!(
+                    "not attached to bridge {}: {reason}; trying again",
+                    self.parts.bridge
+                );
+                self.attached = false;
+                self.parts.status.attached(None);
+                // Whoever waits is let go: the change is stored, and in force once the switch
+                // is back.
+                self.waiting.clear();
+            }
+            switch::Event::InForce { ticket, changes } => {
+                if changes > 0 {
+                    info!(changes, "log flows are in force");
+                }
+                while self.waiting.front().is_some_and(|(of, _)| *of <= ticket) {
+                    if let Some((_, done)) = self.waiting.pop_front() {
+                        // Whoever waited may have gone.
+                        let _ = done.send(());
+                    }
+                }
+            }
+            switch::Event::Refused { reason } => {
+                error!(
+                    "bridge {} refused the log flows: {reason}",
+                    self.parts.bridge
+                );
+            }
+        }
+    }
+
+    /// Works out plan, tables and log flows anew.
+    fn renew(&mut self, done: Option<oneshot::Sender<()>>) {
+        let inventory = self.parts.inventory.load();
+        let plan = plan(&self.logs, &inventory);
+        let attached = match self.attached_ports(&plan) {
+            Ok(attached) => attached,
+            Err(error) => {
+                error!("cannot number the ports, so that their logging stays as it is: {error}");
+                return;
+            }
+        };
+        let parts = &self.parts;
+        let tables = Tables::new(&plan, &inventory, &attached, parts.format, &parts.ledger);
+        parts.tables.store(Arc::new(tables));
+        parts.status.ports(&inventory, &plan, &attached);
+
+        let flows: Vec<LogFlow> = attached
+            .iter()
+            .filter_map(|port| Some((port, plan.get(&port.id)?)))
+            .flat_map(|(port, plan)| parts.profile.log_flows(plan, port.slot, port.ofport))
+            .collect();
+        self.ticket += 1;
+        self.switch.want(self.ticket, flows);
+        if self.attached
+            && let Some(done) = done
+        {
+            self.waiting.push_back((self.ticket, done));
+        }
+    }
+
+    /// The ports of the plan that are on the bridge.
+    fn attached_ports(&self, plan: &Plan) -> Result<Vec<AttachedPort>, StoreError> {
+        let ports: Vec<(Uuid, u32)> = self
+            .topology
+            .ports(&self.parts.bridge)
+            .filter(|port| !port.shadowed)
+            .filter_map(|port| Some((port.iface_id.as_deref()?.parse().ok()?, port.ofport?)))
+            .filter(|(id, _)| plan.contains_key(id))
+            .collect();
+        let ids: Vec<Uuid> = ports.iter().map(|(id, _)| *id).collect();
+        let slots = self.parts.store.slots(&ids)?;
+        let attach = |((id, ofport), slot)| AttachedPort { id, slot, ofport };
+        Ok(ports.into_iter().zip(slots).map(attach).collect())
+    }
+}

@@ -1,0 +1,138 @@
+//! What `netlog status` shows.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use netlog_core::flow::AttachedPort;
+use netlog_core::inventory::Inventory;
+use netlog_core::ledger::{Ledger, PortCounters};
+use netlog_core::plan::Plan;
+use netlog_sink::{Counters, Reason};
+use serde_json::{Value, json};
+use time::UtcDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+use crate::clock;
+
+/// The agent's state, for everyone to read at any time.
+#[derive(Debug)]
+pub(super) struct Status {
+    bridge: String,
+    started_at: UtcDateTime,
+    ledger: Arc<Ledger>,
+    sink: Arc<Counters>,
+    version: ArcSwapOption<String>,
+    ports: ArcSwap<Vec<LoggedPort>>,
+}
+
+/// A port that some log object selects and that is on the bridge.
+#[derive(Debug)]
+struct LoggedPort {
+    id: Uuid,
+    name: String,
+    ofport: u32,
+    logged: &'static str,
+    counters: Arc<PortCounters>,
+}
+
+impl Status {
+    /// The state of an agent that starts now.
+    pub(super) fn new(bridge: String, ledger: Arc<Ledger>, sink: Arc<Counters>) -> Self {
+        Self {
+            bridge,
+            started_at: clock::utc_now(),
+            ledger,
+            sink,
+            version: ArcSwapOption::empty(),
+            ports: ArcSwap::default(),
+        }
+    }
+
+    /// The switch came, with the version that was agreed on, or went.
+    pub(super) fn attached(&self, version: Option<String>) {
+        self.version.store(version.map(Arc::new));
+    }
+
+    /// Other ports are logged, or in another way.
+    pub(super) fn ports(&self, inventory: &Inventory, plan: &Plan, attached: &[AttachedPort]) {
+        let logged = |attached: &AttachedPort| {
+            let port_plan = plan.get(&attached.id)?;
+            Some(LoggedPort {
+                id: attached.id,
+                name: inventory.port(attached.id)?.name.clone(),
+                ofport: attached.ofport,
+                logged: match (port_plan.logs_accept(), port_plan.logs_drop()) {
+                    (true, true) => "ALL",
+                    (true, false) => "ACCEPT",
+                    (false, true) => "DROP",
+                    (false, false) => "-",
+                },
+                counters: self.ledger.port(attached.slot),
+            })
+        };
+        self.ports
+            .store(Arc::new(attached.iter().filter_map(logged).collect()));
+    }
+
+    /// Everything as JSON: the body of `GET /v1/status`.
+    ///
+    /// Per port, `recorded` counts events that became a record; what became of the records is
+    /// known for the sink as a whole (`written`, `failed`).
+    pub(super) fn to_json(&self) -> Value {
+        let ledger = &*self.ledger;
+        let sink = self.sink.read();
+        let failed: serde_json::Map<String, Value> = Reason::ALL
+            .into_iter()
+            .map(|reason| (reason.name().to_owned(), sink.failed(reason).into()))
+            .collect();
+        let version = self.version.load();
+        let uptime = clock::utc_now() - self.started_at;
+        let ports: Vec<Value> = self.ports.load().iter().map(LoggedPort::to_json).collect();
+        json!({
+            "agent": {
+                "version": env!("CARGO_PKG_VERSION"),
+                "started_at": self.started_at.format(&Rfc3339).unwrap_or_default(),
+                "uptime_seconds": uptime.whole_seconds(),
+            },
+            "bridge": {
+                "name": self.bridge,
+                "connected": version.is_some(),
+                "openflow_version": version.as_deref(),
+            },
+            "ports": ports,
+            "totals": {
+                "received": ledger.received.get(),
+                "unknown_flow": ledger.unknown_flow.get(),
+                "malformed": ledger.malformed.get(),
+                "unwanted": ledger.unwanted.get(),
+                "sessions_evicted": ledger.sessions_evicted.get(),
+                "events": ledger.total(|port| &port.events),
+                "recorded": ledger.total(|port| &port.recorded),
+                "folded": ledger.total(|port| &port.folded),
+                "drifted": ledger.total(|port| &port.drifted),
+                "suppressed": { "rate-limit": ledger.total(|port| &port.suppressed) },
+                "written": sink.written,
+                "failed": failed,
+            },
+        })
+    }
+}
+
+impl LoggedPort {
+    fn to_json(&self) -> Value {
+        let counters = &*self.counters;
+        json!({
+            "port_id": self.id,
+            "name": self.name,
+            "ofport": self.ofport,
+            "logged": self.logged,
+            "received": counters.received.get(),
+            "events": counters.events.get(),
+            "recorded": counters.recorded.get(),
+            "folded": counters.folded.get(),
+            "suppressed": counters.suppressed.get(),
+            "drifted": counters.drifted.get(),
+        })
+    }
+}

@@ -1,0 +1,154 @@
+//! Who callers are.
+
+use std::fmt;
+
+use axum::http::HeaderMap;
+use netlog_core::log::Caller;
+use netlog_core::policy::{Credentials, Policy};
+use serde::Deserialize;
+use serde_json::json;
+
+/// The project of callers who need not say who they are, as Neutron calls it.
+const NOAUTH_PROJECT: &str = "fake_project_id";
+
+/// How the API learns who a caller is.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Auth {
+    /// It does not: every caller may do everything, as with Neutron's `auth_strategy = noauth`.
+    NoAuth,
+    /// The headers `X-User-Id`, `X-Project-Id` and `X-Roles` say it; whatever stands in front of
+    /// the agent (Keystone's middleware, a proxy) has checked them.
+    TrustedHeaders,
+    /// The header `X-Auth-Token` holds one of these tokens.
+    StaticTokens(Vec<StaticToken>),
+}
+
+/// A token that stands for a caller.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StaticToken {
+    /// What the caller sends.
+    pub token: String,
+    /// The caller's name.
+    pub user_id: String,
+    /// The project that the caller acts for.
+    pub project_id: String,
+    /// The caller's roles.
+    pub roles: Vec<String>,
+}
+
+impl fmt::Debug for StaticToken {
+    /// All but the token itself.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StaticToken")
+            .field("user_id", &self.user_id)
+            .field("project_id", &self.project_id)
+            .field("roles", &self.roles)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// The caller's id.
+    pub user_id: Option<String>,
+    /// The project that the caller acts for.
+    pub project_id: Option<String>,
+    /// The caller's roles.
+    pub roles: Vec<String>,
+    /// Whether objects of all projects exist for the caller.
+    pub any_project: bool,
+    /// Whether the policy is not asked.
+    pub unrestricted: bool,
+}
+
+impl Context {
+    /// The caller as log objects see them.
+    pub fn caller(&self) -> Caller<'_> {
+        Caller {
+            project_id: self.project_id.as_deref(),
+            any_project: self.any_project,
+        }
+    }
+
+    /// The caller as the policy sees them.
+    pub fn credentials(&self) -> Credentials<'_> {
+        Credentials {
+            roles: &self.roles,
+            project_id: self.project_id.as_deref(),
+            user_id: self.user_id.as_deref(),
+        }
+    }
+
+    /// A caller whose reach the policy decides: admins and services see all projects.
+    fn restricted(
+        user_id: String,
+        project_id: Option<String>,
+        roles: Vec<String>,
+        policy: &Policy,
+    ) -> Self {
+        let mut context = Self {
+            user_id: Some(user_id),
+            project_id,
+            roles,
+            any_project: false,
+            unrestricted: false,
+        };
+        context.any_project = ["context_is_admin", "service_api"]
+            .iter()
+            .any(|rule| policy.allows(rule, &context.credentials(), &json!({})));
+        context
+    }
+}
+
+impl Auth {
+    /// The caller who sends these headers; `None` if nobody vouches for them.
+    pub fn identify(&self, headers: &HeaderMap, policy: &Policy) -> Option<Context> {
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        match self {
+            // A caller who names a project must name it in the request too: nobody has checked
+            // the header.
+            Self::NoAuth => Some(Context {
+                user_id: None,
+                project_id: match header("x-project-id") {
+                    Some(_) => None,
+                    None => Some(NOAUTH_PROJECT.to_owned()),
+                },
+                roles: vec!["admin".to_owned()],
+                any_project: true,
+                unrestricted: true,
+            }),
+            Self::TrustedHeaders => {
+                let user = header("x-user-id")?.to_owned();
+                let project = header("x-project-id").map(str::to_owned);
+                let roles = header("x-roles").unwrap_or_default();
+                let roles = roles.split(',').map(|role| role.trim().to_owned());
+                Some(Context::restricted(user, project, roles.collect(), policy))
+            }
+            Self::StaticTokens(tokens) => {
+                let given = header("x-auth-token")?;
+                let known = tokens.iter().find(|known| same(&known.token, given))?;
+                Some(Context::restricted(
+                    known.user_id.clone(),
+                    Some(known.project_id.clone()),
+                    known.roles.clone(),
+                    policy,
+                ))
+            }
+        }
+    }
+}
+
+/// Whether two tokens are equal, found out in a time that does not tell how much of them is.
+fn same(known: &str, given: &str) -> bool {
+    let differs = |(a, b): (u8, u8)| a ^ b;
+    known.len() == given.len()
+        && known
+            .bytes()
+            .zip(given.bytes())
+            .map(differs)
+            .fold(0, |all, one| all | one)
+            == 0
+}

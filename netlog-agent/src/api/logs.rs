@@ -1,0 +1,255 @@
+//! Log objects and loggable types.
+
+use axum::http::{Method, StatusCode};
+use netlog_core::log::{LogChange, LogError, LogObject, NewLogs};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::query::{Collection, Query};
+use super::{Api, Context, Reply, Request};
+use crate::store::StoreError;
+
+const LOGS: Collection = Collection {
+    member: "log",
+    name: "logs",
+    key: "id",
+    filters: &[
+        "id",
+        "project_id",
+        "tenant_id",
+        "name",
+        "description",
+        "resource_type",
+        "resource_id",
+        "event",
+        "target_id",
+        "enabled",
+        "revision_number",
+    ],
+    booleans: &["enabled"],
+    sort_keys: &[
+        "id",
+        "project_id",
+        "tenant_id",
+        "name",
+        "resource_type",
+        "resource_id",
+        "target_id",
+        "enabled",
+    ],
+};
+
+const LOGGABLE_RESOURCES: Collection = Collection {
+    member: "loggable_resource",
+    name: "loggable_resources",
+    key: "type",
+    filters: &[],
+    booleans: &[],
+    sort_keys: &[],
+};
+
+/// Why a log object is not changed.
+enum Refused {
+    Reply(Reply),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Refused> for Reply {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Reply(reply) => reply,
+            Refused::Store(error) => error.into(),
+        }
+    }
+}
+
+impl Api {
+    /// `/v2.0/log/loggable-resources`
+    pub(super) fn loggable_resources(
+        &self,
+        request: &Request,
+        context: &Context,
+        path: &[&str],
+    ) -> Reply {
+        let list = |api: &Self| -> Result<Reply, Reply> {
+            let query = Query::parse(request, &LOGGABLE_RESOURCES)?;
+            let allowed = api.allows(context, "get_loggable_resource", &json!({}));
+            let types = api.drivers.resource_types().filter(|_| allowed);
+            Ok(query.reply(types.map(|name| json!({ "type": name })).collect()))
+        };
+        match (&request.method, path) {
+            (&Method::GET, []) => list(self).unwrap_or_else(|refused| refused),
+            (&Method::GET, [_]) => Reply::not_found(),
+            (&Method::POST, []) => Reply::from(LogError::NotInCreate("type")),
+            (_, [] | [_]) => Reply::method_not_allowed(),
+            _ => Reply::not_found(),
+        }
+    }
+
+    /// `/v2.0/log/logs` and `/v2.0/log/logs/{id}`
+    pub(super) fn logs(&self, request: &Request, context: &Context, id: Option<&str>) -> Reply {
+        // Neutron takes a change of the collection for one of the object with no id.
+        let named = id.unwrap_or("None");
+        let reply = match (&request.method, id) {
+            (&Method::GET | &Method::OPTIONS, None) => self.list_logs(request, context),
+            (&Method::GET | &Method::OPTIONS, Some(id)) => self.show_log(request, context, id),
+            (&Method::POST, _) => self.create_logs(request, context),
+            (&Method::PUT, _) => self.update_log(request, context, named),
+            (&Method::DELETE, _) => self.delete_log(request, context, named),
+            (&Method::HEAD, _) => Ok(Reply::head_not_allowed()),
+            _ => Ok(Reply::method_not_allowed()),
+        };
+        reply.unwrap_or_else(|refused| refused)
+    }
+
+    fn list_logs(&self, request: &Request, context: &Context) -> Result<Reply, Reply> {
+        let query = Query::parse(request, &LOGS)?;
+        let logs = self.store.logs()?;
+        let visible = logs
+            .iter()
+            .filter(|log| context.caller().sees(&log.project_id))
+            .map(LogObject::to_json)
+            .filter(|log| self.allows(context, "get_log", log));
+        Ok(query.reply(visible.collect()))
+    }
+
+    fn show_log(&self, request: &Request, context: &Context, id: &str) -> Result<Reply, Reply> {
+        let not_found = || LogError::LogNotFound(id.to_owned());
+        let log = self.store.log(log_id(id)?)?.ok_or_else(not_found)?;
+        self.authorize(context, "get_log", &log)?;
+        Ok(Reply::ok(LOGS.show(request, log.to_json())))
+    }
+
+    fn create_logs(&self, request: &Request, context: &Context) -> Result<Reply, Reply> {
+        if revision(request)?.is_some() {
+            return Err(bad_if_match(
+                "What is being created has no revision to be matched",
+            ));
+        }
+        let caller = context.caller();
+        let asked = NewLogs::parse(&request.body, caller)?;
+        let bulk = matches!(asked, NewLogs::Bulk(_));
+        let asked = asked.into_vec();
+        for log in &asked {
+            let target = json!({"project_id": log.project_id, "tenant_id": log.project_id});
+            if !self.allows(context, "create_log", &target) {
+                return Err(Reply::forbidden("create_log"));
+            }
+        }
+        let inventory = self.inventory.load();
+        let now = (self.clock)();
+        let logs = asked
+            .into_iter()
+            .map(|log| log.resolve(Uuid::new_v4(), now, &self.drivers, &inventory, caller))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.store.create_logs(&logs)?;
+        let mut shown: Vec<Value> = logs.iter().map(LogObject::to_json).collect();
+        let body = match shown.pop() {
+            Some(log) if !bulk => json!({ "log": log }),
+            last => {
+                shown.extend(last);
+                json!({ "logs": shown })
+            }
+        };
+        Ok(Reply::created(body).after_change())
+    }
+
+    fn update_log(&self, request: &Request, context: &Context, id: &str) -> Result<Reply, Reply> {
+        let change = LogChange::parse(&request.body, context.caller())?;
+        let wanted = revision(request)?;
+        let now = (self.clock)();
+        let mut changed = false;
+        let log = self
+            .store
+            .update_log::<Refused>(log_id(id)?, |log| {
+                self.authorize(context, "update_log", log)
+                    .and_then(|()| matches_revision(wanted, log))
+                    .map_err(Refused::Reply)?;
+                changed = change.apply(log, now);
+                Ok(changed)
+            })?
+            .ok_or_else(|| LogError::LogNotFound(id.to_owned()))?;
+        let reply = Reply::ok(json!({"log": log.to_json()}));
+        Ok(if changed { reply.after_change() } else { reply })
+    }
+
+    fn delete_log(&self, request: &Request, context: &Context, id: &str) -> Result<Reply, Reply> {
+        if !request.body.is_empty() {
+            return Err(Reply::bad_request(
+                "Request body is not supported in DELETE.",
+            ));
+        }
+        let wanted = revision(request)?;
+        self.store
+            .delete_log::<Refused>(log_id(id)?, |log| {
+                self.authorize(context, "delete_log", log)
+                    .and_then(|()| matches_revision(wanted, log))
+                    .map_err(Refused::Reply)
+            })?
+            .ok_or_else(|| LogError::LogNotFound(id.to_owned()))?;
+        Ok(Reply::deleted().after_change())
+    }
+
+    /// Refuses what the policy is against. Whoever may not even see an object gets the answer
+    /// for one that is not there.
+    fn authorize(&self, context: &Context, rule: &str, log: &LogObject) -> Result<(), Reply> {
+        let shown = log.to_json();
+        if !context.caller().sees(&log.project_id) {
+            Err(LogError::LogNotFound(log.id.to_string()).into())
+        } else if !self.allows(context, "get_log", &shown) {
+            Err(Reply::not_found())
+        } else if !self.allows(context, rule, &shown) {
+            Err(Reply::forbidden(rule))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The id in a path. Ids are compared as text, so another spelling names nothing.
+fn log_id(text: &str) -> Result<Uuid, LogError> {
+    Uuid::try_parse(text)
+        .ok()
+        .filter(|id| id.hyphenated().to_string() == text)
+        .ok_or_else(|| LogError::LogNotFound(text.to_owned()))
+}
+
+/// The revision that a request is for (`If-Match: revision_number=7`). Other tags are let pass,
+/// as Neutron does.
+fn revision(request: &Request) -> Result<Option<u64>, Reply> {
+    let Some(tag) = request.header("if-match") else {
+        return Ok(None);
+    };
+    let Some(number) = tag.strip_prefix("revision_number=") else {
+        return Ok(None);
+    };
+    number.parse().map(Some).map_err(|_| {
+        bad_if_match("Revision number etag must be in the format of revision_number=<int>")
+    })
+}
+
+fn bad_if_match(cause: &str) -> Reply {
+    Reply::fault(
+        StatusCode::BAD_REQUEST,
+        "BadRequest",
+        format_args!("Bad if-match request: {cause}."),
+    )
+}
+
+/// Refuses a change of a revision that the caller has not seen.
+fn matches_revision(wanted: Option<u64>, log: &LogObject) -> Result<(), Reply> {
+    match wanted {
+        Some(wanted) if wanted != log.revision_number => Err(LogError::Revision {
+            wanted,
+            current: log.revision_number,
+        }
+        .into()),
+        _ => Ok(()),
+    }
+}

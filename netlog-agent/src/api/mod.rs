@@ -1,0 +1,260 @@
+//! The agent's HTTP API: Neutron's logging API, and what its clients need around it.
+//!
+//! A request is read and answered synchronously, in [`Api::answer`]; around it,
+//! [`serve`](serve()) and the router deal with connections, limits and waiting. So the API is a
+//! function from a request and the state of store and inventory to a reply, and nearly all of it
+//! is tested against exchanges that were recorded from Neutron.
+//!
+//! | path | what |
+//! |---|---|
+//! | `/`, `/v2.0/`, `/v2.0/extensions` | discovery |
+//! | `/v2.0/log/loggable-resources` | types that a log driver is registered for |
+//! | `/v2.0/log/logs` | log objects, kept in the store |
+//! | `/v2.0/ports`, `/v2.0/security-groups`, … | the inventory, read only |
+//! | `/v1/status` | the state of the agent |
+//! | `/healthz` | whether the agent answers at all |
+//!
+//! A change is answered when it is on disk and in force on the switch. If the switch cannot be
+//! reached the answer comes all the same, after [`IN_FORCE_TIMEOUT`]: the change is kept, and
+//! applied when the switch is back.
+
+mod auth;
+mod discovery;
+mod inventory;
+mod logs;
+mod query;
+mod reply;
+mod serve;
+pub mod tokens;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::Response;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use netlog_core::inventory::Inventory;
+use netlog_core::log::LogDrivers;
+use netlog_core::policy::Policy;
+use time::UtcDateTime;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
+
+use crate::store::Store;
+pub use auth::{Auth, Context, StaticToken};
+pub use reply::Reply;
+pub use serve::{BindError, Listener, serve};
+
+/// The largest body that is read, as in Neutron (oslo.middleware, `max_request_body_size`).
+pub const MAX_BODY: usize = 114_688;
+/// How long a caller may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests that are worked on at one time; the others wait, holding no more than their body.
+const WORKERS: usize = 4;
+/// How long an answer waits for a change to be in force on the switch.
+pub const IN_FORCE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the API needs of the rest of the agent.
+pub trait Agent: Send + Sync {
+    /// Log objects changed in the store. Resolves when the change is in force on the switch, or
+    /// the agent gives up waiting for that.
+    fn logs_changed(&self) -> oneshot::Receiver<()>;
+
+    /// The state of the agent, a JSON object.
+    fn status(&self) -> serde_json::Value;
+}
+
+/// The API and everything that it works on.
+pub struct Api {
+    /// Where log objects are kept.
+    pub store: Arc<Store>,
+    /// The ports and groups that log objects may name.
+    pub inventory: Arc<ArcSwap<Inventory>>,
+    /// The rest of the agent.
+    pub agent: Arc<dyn Agent>,
+    /// Which types of resources can be logged.
+    pub drivers: LogDrivers,
+    /// Who callers are.
+    pub auth: Auth,
+    /// What callers may do.
+    pub policy: Arc<ArcSwap<Policy>>,
+    /// The time.
+    pub clock: fn() -> UtcDateTime,
+}
+
+/// A request, read whole.
+struct Request {
+    method: Method,
+    /// The path as it was written.
+    path: String,
+    /// The parameters in their order.
+    query: Vec<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Request {
+    fn new(parts: Parts, body: Bytes) -> Self {
+        let query = parts.uri.query().unwrap_or_default();
+        Self {
+            method: parts.method,
+            path: parts.uri.path().to_owned(),
+            query: form_urlencoded::parse(query.as_bytes())
+                .into_owned()
+                .collect(),
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    /// A header's text.
+    fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The address of a path of this server, as the caller reaches it.
+    fn url(&self, path: &str) -> String {
+        let scheme = match self.header("x-forwarded-proto") {
+            Some("https") => "https",
+            _ => "http",
+        };
+        let host = self.header(header::HOST).unwrap_or("localhost");
+        format!("{scheme}://{host}{path}")
+    }
+
+    /// The parts of the path, without a slash or `.json` at its end.
+    fn segments(&self) -> Vec<&str> {
+        let path = self.path.trim_start_matches('/');
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let path = path.strip_suffix(".json").unwrap_or(path);
+        path.split('/').filter(|part| !part.is_empty()).collect()
+    }
+}
+
+impl Api {
+    /// The reply to a request.
+    fn answer(&self, request: &Request) -> Reply {
+        match *request.segments() {
+            [] => discovery::versions(request),
+            ["healthz"] => Reply::ok(serde_json::json!({"status": "ok"})),
+            ["v1", "status"] => self.guarded(request, |context| self.status(context)),
+            ["v2.0", ref path @ ..] => self
+                .guarded(request, |context| self.neutron(request, context, path))
+                .identified(),
+            _ => Reply::no_such_page(),
+        }
+    }
+
+    /// Everything under `/v2.0`.
+    fn neutron(&self, request: &Request, context: &Context, path: &[&str]) -> Reply {
+        match *path {
+            [] if request.path.ends_with('/') => discovery::resources(request),
+            ["extensions"] => discovery::extensions(),
+            ["extensions", alias] => discovery::extension(alias),
+            [
+                "log",
+                "loggable-resources" | "loggable_resources",
+                ref path @ ..,
+            ] => self.loggable_resources(request, context, path),
+            ["log", "logs"] => self.logs(request, context, None),
+            ["log", "logs", id] => self.logs(request, context, Some(id)),
+            [collection] => self.inventory(request, context, collection, None),
+            [collection, id] => self.inventory(request, context, collection, Some(id)),
+            _ => Reply::not_found(),
+        }
+    }
+
+    /// The reply to a caller who says who they are.
+    fn guarded(&self, request: &Request, reply: impl FnOnce(&Context) -> Reply) -> Reply {
+        let policy = self.policy.load();
+        match self.auth.identify(&request.headers, &policy) {
+            Some(context) => reply(&context),
+            None => Reply::unauthorized(),
+        }
+    }
+
+    /// Whether a caller may act on an object.
+    fn allows(&self, context: &Context, rule: &str, target: &serde_json::Value) -> bool {
+        context.unrestricted
+            || self
+                .policy
+                .load()
+                .allows(rule, &context.credentials(), target)
+    }
+
+    fn status(&self, context: &Context) -> Reply {
+        if self.allows(context, "get_agent_status", &serde_json::json!({})) {
+            Reply::ok(self.agent.status())
+        } else {
+            Reply::forbidden("get_agent_status")
+        }
+    }
+}
+
+/// What requests share.
+struct Shared {
+    api: Api,
+    workers: Arc<Semaphore>,
+}
+
+/// The API as a service.
+pub fn router(api: Api) -> Router {
+    Router::new().fallback(handle).with_state(Arc::new(Shared {
+        api,
+        workers: Arc::new(Semaphore::new(WORKERS)),
+    }))
+}
+
+/// Reads a request within the limits, answers it, and waits until its change is in force.
+async fn handle(State(shared): State<Arc<Shared>>, request: axum::extract::Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = match read(body).await {
+        Ok(body) => body,
+        Err(reply) => return reply.into_response(),
+    };
+    let request = Request::new(parts, body);
+    // The semaphore is never closed.
+    let worker = Arc::clone(&shared.workers).acquire_owned().await;
+    // Runs to its end even if the caller goes away, so that the agent hears of every change.
+    let work = tokio::task::spawn_blocking(move || {
+        let reply = shared.api.answer(&request);
+        let in_force = reply
+            .changed_logs()
+            .then(|| shared.api.agent.logs_changed());
+        drop(worker);
+        (reply, in_force)
+    });
+    let (reply, in_force) = match work.await {
+        Ok(worked) => worked,
+        Err(panicked) => (Reply::failed(&panicked), None),
+    };
+    if let Some(in_force) = in_force {
+        // Whether it is in force or not: the change is kept.
+        let _ = timeout(IN_FORCE_TIMEOUT, in_force).await;
+    }
+    reply.into_response()
+}
+
+/// Reads a body that is neither too large nor too slow.
+async fn read(body: Body) -> Result<Bytes, Reply> {
+    let whole = Limited::new(body, MAX_BODY).collect();
+    match timeout(BODY_TIMEOUT, whole).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Reply::fault(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "HTTPRequestEntityTooLarge",
+            "Request is too large.",
+        )),
+        Ok(Err(_)) => Err(Reply::bad_request("The request body ends early.")),
+        Err(_) => Err(Reply::fault(
+            StatusCode::REQUEST_TIMEOUT,
+            "HTTPRequestTimeout",
+            "The request body did not arrive in time.",
+        )),
+    }
+}

@@ -1,0 +1,178 @@
+//! Replies, in the shapes of Neutron.
+
+use std::fmt;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use netlog_core::log::LogError;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::store::StoreError;
+
+/// What `WebOb` says for 400 and 405.
+const MALFORMED: &str = "The server could not comply with the request since it is either \
+                         malformed or otherwise incorrect.";
+
+/// The reply to a request.
+#[derive(Debug)]
+pub struct Reply {
+    status: StatusCode,
+    body: Option<Value>,
+    /// Whether the reply bears a request id.
+    identified: bool,
+    changed_logs: bool,
+}
+
+impl Reply {
+    const fn new(status: StatusCode, body: Option<Value>) -> Self {
+        Self {
+            status,
+            body,
+            identified: false,
+            changed_logs: false,
+        }
+    }
+
+    /// Here it is.
+    pub(super) const fn ok(body: Value) -> Self {
+        Self::new(StatusCode::OK, Some(body))
+    }
+
+    /// It was made.
+    pub(super) const fn created(body: Value) -> Self {
+        Self::new(StatusCode::CREATED, Some(body))
+    }
+
+    /// It is gone.
+    pub(super) const fn deleted() -> Self {
+        Self::new(StatusCode::NO_CONTENT, None)
+    }
+
+    /// Something is wrong, in Neutron's words.
+    pub(super) fn fault(status: StatusCode, kind: &str, message: impl fmt::Display) -> Self {
+        let error = json!({"type": kind, "message": message.to_string(), "detail": ""});
+        Self::new(status, Some(json!({ "NeutronError": error })))
+    }
+
+    /// The request makes no sense.
+    pub(super) fn bad_request(message: impl fmt::Display) -> Self {
+        Self::fault(StatusCode::BAD_REQUEST, "HTTPBadRequest", message)
+    }
+
+    /// There is no such thing, or the caller may not know of it.
+    pub(super) fn not_found() -> Self {
+        Self::fault(
+            StatusCode::NOT_FOUND,
+            "HTTPNotFound",
+            "The resource could not be found.",
+        )
+    }
+
+    /// A policy rule is against it.
+    pub(super) fn forbidden(rule: &str) -> Self {
+        Self::fault(
+            StatusCode::FORBIDDEN,
+            "PolicyNotAuthorized",
+            format_args!("rule:{rule} is disallowed by policy"),
+        )
+    }
+
+    /// The path does not take this method.
+    pub(super) fn method_not_allowed() -> Self {
+        Self::fault(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "HTTPMethodNotAllowed",
+            MALFORMED,
+        )
+    }
+
+    /// `HEAD` is not served, and must not be answered with a body.
+    pub(super) const fn head_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, None)
+    }
+
+    /// The caller does not say who they are, or nobody knows them.
+    pub(super) fn unauthorized() -> Self {
+        let message = "This server could not verify that you are authorized to access the \
+                       document you requested. Either you supplied the wrong credentials (e.g., \
+                       bad password), or your browser does not understand how to supply the \
+                       credentials required.<br /><br />\n\n\n";
+        Self::web(StatusCode::UNAUTHORIZED, "Unauthorized", message)
+    }
+
+    /// Something outside of the resources of `/v2.0` is wrong, in the words of `WebOb`.
+    pub(super) fn web(status: StatusCode, title: &str, message: &str) -> Self {
+        let code = format!("{} {title}", status.as_u16());
+        let body = json!({"message": message, "code": code, "title": title});
+        Self::new(status, Some(body))
+    }
+
+    /// There is nothing at this path.
+    pub(super) fn no_such_page() -> Self {
+        let body = json!({"code": 404, "title": "Not Found", "description": null});
+        Self::new(StatusCode::NOT_FOUND, Some(body))
+    }
+
+    /// The server failed; what happened is for its log, not for the caller.
+    pub(super) fn failed(error: &dyn std::error::Error) -> Self {
+        tracing::error!("a request failed: {error}");
+        Self::fault(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "HTTPInternalServerError",
+            "Request Failed: internal server error while processing your request.",
+        )
+    }
+
+    /// The same reply with a request id, which Neutron's clients show with an error.
+    pub(super) const fn identified(mut self) -> Self {
+        self.identified = true;
+        self
+    }
+
+    /// The same reply after a change of log objects.
+    pub(super) const fn after_change(mut self) -> Self {
+        self.changed_logs = true;
+        self
+    }
+
+    /// Whether log objects were changed.
+    pub(super) const fn changed_logs(&self) -> bool {
+        self.changed_logs
+    }
+
+    /// The reply as HTTP.
+    pub(super) fn into_response(self) -> Response {
+        let mut response = match self.body {
+            Some(body) => {
+                let mut response = Response::new(Body::from(body.to_string()));
+                let json = HeaderValue::from_static("application/json");
+                response.headers_mut().insert(header::CONTENT_TYPE, json);
+                response
+            }
+            None => Response::new(Body::empty()),
+        };
+        *response.status_mut() = self.status;
+        if self.identified {
+            let id = format!("req-{}", Uuid::new_v4());
+            if let Ok(id) = HeaderValue::from_str(&id) {
+                response.headers_mut().insert("x-openstack-request-id", id);
+            }
+        }
+        response
+    }
+}
+
+impl From<LogError> for Reply {
+    fn from(error: LogError) -> Self {
+        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        Self::fault(status, error.kind(), error)
+    }
+}
+
+impl From<StoreError> for Reply {
+    fn from(error: StoreError) -> Self {
+        Self::failed(&error)
+    }
+}

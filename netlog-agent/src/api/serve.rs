@@ -1,0 +1,157 @@
+//! Connections: where the API listens, and how much of it one caller can hold.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use super::{Api, router};
+use crate::config::Bind;
+
+/// Connections that are served at one time; more wait in the system's queue.
+const MAX_CONNECTIONS: usize = 128;
+/// How long a caller may take for the head of a request, or say nothing between two.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much of a request's head is read.
+const MAX_HEAD: usize = 16 * 1024;
+/// How many headers a request may have.
+const MAX_HEADERS: usize = 64;
+/// How long open requests may take when the agent stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to wait when the system has no more file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why the API cannot listen.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {bind}: {cause}")]
+pub struct BindError {
+    bind: Bind,
+    cause: io::Error,
+}
+
+/// An open place to listen.
+#[derive(Debug)]
+pub struct Listener(Socket);
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Opens a place to listen. Whether it may be open to other hosts is checked with the
+    /// configuration.
+    ///
+    /// A socket file is for its owner and group only; one that a stopped agent has left is
+    /// replaced.
+    pub async fn bind(bind: &Bind) -> Result<Self, BindError> {
+        let system = |cause| BindError {
+            bind: bind.clone(),
+            cause,
+        };
+        match bind {
+            Bind::Tcp(address) => TcpListener::bind(address)
+                .await
+                .map(|socket| Self(Socket::Tcp(socket)))
+                .map_err(system),
+            Bind::Unix(path) => {
+                let is_socket = |data: std::fs::Metadata| data.file_type().is_socket();
+                if std::fs::symlink_metadata(path).is_ok_and(is_socket)
+                    && std::os::unix::net::UnixStream::connect(path).is_err()
+                {
+                    std::fs::remove_file(path).map_err(system)?;
+                }
+                let socket = UnixListener::bind(path).map_err(system)?;
+                let owner_and_group = std::fs::Permissions::from_mode(0o660);
+                std::fs::set_permissions(path, owner_and_group).map_err(system)?;
+                Ok(Self(Socket::Unix(socket)))
+            }
+        }
+    }
+
+    /// The address that was taken, of a TCP listener.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match &self.0 {
+            Socket::Tcp(socket) => socket.local_addr().ok(),
+            Socket::Unix(_) => None,
+        }
+    }
+
+    /// The next connection.
+    async fn accept(&self) -> io::Result<Box<dyn Connection>> {
+        Ok(match &self.0 {
+            Socket::Tcp(socket) => Box::new(socket.accept().await?.0),
+            Socket::Unix(socket) => Box::new(socket.accept().await?.0),
+        })
+    }
+}
+
+/// A connection of either kind.
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+/// Serves the API until `shutdown`, then lets open requests end.
+pub async fn serve(listener: Listener, api: Api, shutdown: impl Future<Output = ()>) {
+    let router = router(api);
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let open = GracefulShutdown::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let next = async {
+            // The semaphore is never closed.
+            let permit = Arc::clone(&connections).acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, connection) = tokio::select! {
+            next = next => next,
+            () = &mut shutdown => break,
+        };
+        match connection {
+            Ok(connection) => {
+                let connection = open.watch(http(connection, router.clone()));
+                tokio::spawn(async move {
+                    if let Err(error) = connection.await {
+                        tracing::debug!("a connection ended: {error}");
+                    }
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!("cannot accept a connection to the API: {error}");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    if timeout(DRAIN_TIMEOUT, open.shutdown()).await.is_err() {
+        tracing::warn!("requests were still open after {DRAIN_TIMEOUT:?}; they are cut off");
+    }
+}
+
+/// HTTP/1.1 on a connection, within the limits.
+fn http(
+    connection: Box<dyn Connection>,
+    router: Router,
+) -> http1::Connection<TokioIo<Box<dyn Connection>>, TowerToHyperService<Router>> {
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(connection), TowerToHyperService::new(router))
+}

@@ -1,0 +1,259 @@
+//! From packet-ins to records: decode, classify, fold, limit, format, hand over to the sink.
+//!
+//! One pipeline belongs to one bridge and runs on the thread that reads its packet-ins. It never
+//! waits: tables are swapped in from elsewhere, and the sink has a queue and a thread of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Cache};
+use netlog_core::classify::{Classified, Observation, Scratch, Tables};
+use netlog_core::flow::Cookie;
+use netlog_core::ledger::Ledger;
+use netlog_core::record::{Action, Recorder};
+use netlog_core::session::{Seen, SessionKey, SessionTable};
+use netlog_ofp::{Field, PacketIn};
+use netlog_packet::Packet;
+use netlog_ratelimit::{Admission, Limiter, Limits};
+use netlog_sink::{Batch, Handle};
+
+use crate::clock::LocalClock;
+
+/// A batch goes to the sink at the latest when it holds this many bytes.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// A batch goes to the sink at the latest this long after its first record.
+const BATCH_AGE: Duration = Duration::from_millis(50);
+
+/// What a pipeline is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The tables in force, swapped in whole when something changes.
+    pub tables: Arc<ArcSwap<Tables>>,
+    /// Where everything is counted.
+    pub ledger: Arc<Ledger>,
+    /// How records are written.
+    pub recorder: Recorder,
+    /// The rate limit; `None` for no limit.
+    pub limits: Option<Limits>,
+    /// Where records go.
+    pub sink: Handle,
+    /// Number of the register that holds the port of the lookup.
+    pub port_register: u8,
+    /// Keys the hash of the session table.
+    pub seed: u64,
+}
+
+/// The pipeline of one bridge.
+pub struct Pipeline {
+    tables: Cache<Arc<ArcSwap<Tables>>, Arc<Tables>>,
+    ledger: Arc<Ledger>,
+    sessions: SessionTable,
+    scratch: Scratch,
+    recorder: Recorder,
+    clock: LocalClock,
+    limiter: Limiter<Vec<u8>>,
+    /// Buffers of records that left the limiter.
+    spare: Vec<Vec<u8>>,
+    batch: Batch,
+    batch_since: Duration,
+    sink: Handle,
+    port_register: u8,
+}
+
+impl Pipeline {
+    /// A pipeline with nothing in it.
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            tables,
+            ledger,
+            recorder,
+            limits,
+            sink,
+            port_register,
+            seed,
+        } = parts;
+        Self {
+            tables: Cache::new(tables),
+            ledger,
+            sessions: SessionTable::new(
+                SessionTable::DEFAULT_CAPACITY,
+                SessionTable::DEFAULT_IDLE,
+                seed,
+            ),
+            scratch: Scratch::default(),
+            recorder,
+            clock: LocalClock::new(),
+            limiter: Limiter::new(limits),
+            spare: Vec::new(),
+            batch: sink.batch(),
+            batch_since: Duration::ZERO,
+            sink,
+            port_register,
+        }
+    }
+
+    /// Takes one packet-in that arrived at `now`, on the monotonic clock.
+    pub fn packet_in(&mut self, message: &PacketIn<'_>, now: Duration) {
+        self.release(now);
+
+        let ledger = &*self.ledger;
+        ledger.received.add(1);
+        let Some(cookie) = Cookie::from_bits(message.cookie) else {
+            ledger.unknown_flow.add(1);
+            return;
+        };
+        let seen = Observation {
+            cookie,
+            in_port: message.metadata.in_port.0,
+            port_register: if self.port_register == 5 {
+                message.metadata.reg5
+            } else {
+                register(message, self.port_register)
+            },
+            ct_state: message.metadata.ct_state,
+            ct_mark: message.metadata.ct_mark,
+        };
+        let packet = Packet::decode(message.data);
+        let summary = packet.summary();
+        let time = self.clock.now();
+
+        let Self {
+            tables,
+            sessions,
+            scratch,
+            recorder,
+            limiter,
+            spare,
+            batch,
+            batch_since,
+            ..
+        } = self;
+        let classified = tables.load().classify(&seen, &summary, scratch, |event| {
+            event.counters.events.add(1);
+            if event.action == Action::Accept
+                && let Some(key) = SessionKey::new(event.slot, event.direction, &summary)
+            {
+                match sessions.see(&key, now) {
+                    Seen::First => {}
+                    Seen::FirstEvicting => ledger.sessions_evicted.add(1),
+                    Seen::Again => {
+                        event.counters.folded.add(1);
+                        return;
+                    }
+                }
+            }
+            if batch.is_empty() {
+                *batch_since = now;
+            }
+            if limiter.limits().is_none() && limiter.queued() == 0 {
+                event.counters.recorded.add(1);
+                batch.push(|out| recorder.write(time, event.head, event.tail, &packet, out));
+                return;
+            }
+            let mut record = spare.pop().unwrap_or_default();
+            recorder.write(time, event.head, event.tail, &packet, &mut record);
+            let refused = match limiter.admit(event.slot, record, now) {
+                Admission::Pass(record) => {
+                    event.counters.recorded.add(1);
+                    batch.push(|out| out.extend_from_slice(&record));
+                    record
+                }
+                Admission::Queued => return,
+                Admission::QueuedEvicting {
+                    port,
+                    event: record,
+                } => {
+                    ledger.port(port).suppressed.add(1);
+                    record
+                }
+                Admission::Refused(record) => {
+                    event.counters.suppressed.add(1);
+                    record
+                }
+            };
+            recycle(spare, refused);
+        });
+        match classified {
+            Classified::Events(_) => {}
+            Classified::Unwanted => ledger.unwanted.add(1),
+            Classified::UnknownFlow => ledger.unknown_flow.add(1),
+        }
+        if self.batch.bytes().len() >= BATCH_BYTES {
+            self.hand_over();
+        }
+    }
+
+    /// Counts a message that should be a packet-in and cannot be read.
+    pub fn malformed(&mut self) {
+        self.ledger.malformed.add(1);
+    }
+
+    /// Lets records out of the limiter's queue whose time has come.
+    pub fn release(&mut self, now: Duration) {
+        while let Some((slot, record)) = self.limiter.release(now) {
+            if self.batch.is_empty() {
+                self.batch_since = now;
+            }
+            self.record_queued(slot, record);
+        }
+    }
+
+    /// To call when the switch has nothing more for the moment: no record waits for the next.
+    pub fn idle(&mut self, now: Duration) {
+        self.release(now);
+        self.hand_over();
+    }
+
+    /// To call now and then under load.
+    pub fn tick(&mut self, now: Duration) {
+        if !self.batch.is_empty() && now.saturating_sub(self.batch_since) >= BATCH_AGE {
+            self.hand_over();
+        }
+    }
+
+    /// When [`release`](Self::release) has something to do.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.limiter.next_release()
+    }
+
+    /// Hands everything over, what waits in the limiter's queue included: for the end.
+    pub fn drain(&mut self) {
+        let queued: Vec<_> = self.limiter.drain().collect();
+        for (slot, record) in queued {
+            self.record_queued(slot, record);
+        }
+        self.hand_over();
+    }
+
+    fn record_queued(&mut self, slot: u32, record: Vec<u8>) {
+        self.ledger.port(slot).recorded.add(1);
+        self.batch.push(|out| out.extend_from_slice(&record));
+        recycle(&mut self.spare, record);
+    }
+
+    fn hand_over(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let batch = std::mem::replace(&mut self.batch, self.sink.batch());
+        if let Err(refused) = self.sink.try_send(batch) {
+            // The sink counted it as failed for a full queue.
+            self.batch = refused;
+            self.batch.clear();
+        }
+    }
+}
+
+/// Keeps the memory of a record's buffer.
+fn recycle(spare: &mut Vec<Vec<u8>>, mut record: Vec<u8>) {
+    record.clear();
+    spare.push(record);
+}
+
+/// A register other than the usual one.
+#[cold]
+fn register(message: &PacketIn<'_>, number: u8) -> Option<u32> {
+    let value = message.metadata.get(Field::reg(number))?.value();
+    Some(u32::from_be_bytes(value.try_into().ok()?))
+}

@@ -1,0 +1,431 @@
+//! What the agent must not forget: log objects and port slots, in SQLite.
+//!
+//! A change is on disk when the call returns: the database is in WAL mode with
+//! `synchronous = FULL`, so that neither a killed agent nor a lost power supply takes back what
+//! the API has answered.
+//!
+//! | table | what |
+//! |---|---|
+//! | `logs` | log objects, one a row |
+//! | `port_slots` | port id → slot; rows are never deleted, so a slot is never reused |
+//!
+//! The file names its owner (`PRAGMA application_id`) and its layout (`PRAGMA user_version`,
+//! the number of [`MIGRATIONS`] that it has seen).
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use netlog_core::log::LogObject;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use time::UtcDateTime;
+use uuid::Uuid;
+
+#[cfg(test)]
+mod tests;
+
+/// Marks a SQLite file as ours: `nlog`.
+const APPLICATION_ID: i32 = 0x6e6c_6f67;
+
+/// Each step from one layout to the next. Never change one that was released: add another.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE logs (
+        id              TEXT    NOT NULL PRIMARY KEY,
+        project_id      TEXT    NOT NULL,
+        name            TEXT    NOT NULL,
+        description     TEXT    NOT NULL,
+        resource_type   TEXT    NOT NULL,
+        resource_id     TEXT,
+        target_id       TEXT,
+        event           TEXT    NOT NULL CHECK (event IN ('ALL', 'ACCEPT', 'DROP')),
+        enabled         INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+        revision_number INTEGER NOT NULL CHECK (revision_number >= 0),
+        created_at      INTEGER NOT NULL,
+        updated_at      INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE port_slots (
+        slot    INTEGER PRIMARY KEY AUTOINCREMENT CHECK (slot BETWEEN 1 AND 4294967295),
+        port_id TEXT    NOT NULL UNIQUE
+    ) STRICT;
+"];
+
+/// Why the store cannot do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The file or its folder cannot be made.
+    #[error(
+        "{path}: cannot create the database: {cause}; check [database] path and who may write there"
+    )]
+    Create {
+        /// The database file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// The file is another program's database.
+    #[error(
+        "{path}: a SQLite database, but not one of netlog: set [database] path to another file"
+    )]
+    Foreign {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// A later release has written the file.
+    #[error(
+        "{path}: has layout {found}, this netlog knows layouts up to {known}: install the release \
+         that wrote it, or move the file away to start anew"
+    )]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// Its layout.
+        found: usize,
+        /// The newest layout that is known here.
+        known: usize,
+    },
+    /// SQLite failed.
+    #[error(
+        "{path}: {cause}; the database could not be read or written, check the disk and the file"
+    )]
+    Sqlite {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite says.
+        cause: rusqlite::Error,
+    },
+}
+
+/// Log objects and port slots, kept over restarts.
+///
+/// All calls block on the disk; call them where blocking is allowed.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+}
+
+impl Store {
+    /// Opens the database, making the file (readable by its owner only) and its folder where
+    /// they are missing, and brings an older layout up to date.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let path = path.into();
+        create(&path).map_err(|cause| StoreError::Create {
+            path: path.clone(),
+            cause,
+        })?;
+        let sqlite = |cause| StoreError::Sqlite {
+            path: path.clone(),
+            cause,
+        };
+        let mut connection = Connection::open(&path).map_err(sqlite)?;
+        connection
+            .busy_timeout(Duration::from_secs(5))
+            .map_err(sqlite)?;
+        check_owner(&connection, &path)?;
+        connection
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
+            )
+            .map_err(sqlite)?;
+        migrate(&mut connection).map_err(sqlite)?;
+        Ok(Self {
+            path,
+            connection: Mutex::new(connection),
+        })
+    }
+
+    /// All log objects, in the order of their ids.
+    pub fn logs(&self) -> Result<Vec<LogObject>, StoreError> {
+        let connection = self.lock();
+        let all = || {
+            connection
+                .prepare_cached("SELECT * FROM logs ORDER BY id")?
+                .query_map([], log)?
+                .collect::<rusqlite::Result<_>>()
+        };
+        all().map_err(|cause| self.failed(cause))
+    }
+
+    /// A log object by id.
+    pub fn log(&self, id: Uuid) -> Result<Option<LogObject>, StoreError> {
+        find(&self.lock(), id).map_err(|cause| self.failed(cause))
+    }
+
+    /// Adds log objects, all of them or none.
+    pub fn create_logs(&self, logs: &[LogObject]) -> Result<(), StoreError> {
+        self.transaction(|transaction| {
+            logs.iter()
+                .try_for_each(|log| write(transaction, log))
+                .map_err(|cause| self.failed(cause))
+        })
+    }
+
+    /// Changes a log object in one step: `change` gets the newest state, and what it leaves is
+    /// written if it answers true. `None` if there is no such log object.
+    pub fn update_log<E: From<StoreError>>(
+        &self,
+        id: Uuid,
+        change: impl FnOnce(&mut LogObject) -> Result<bool, E>,
+    ) -> Result<Option<LogObject>, E> {
+        self.transaction(|transaction| {
+            let found = find(transaction, id).map_err(|cause| self.failed(cause))?;
+            let Some(mut log) = found else {
+                return Ok(None);
+            };
+            if change(&mut log)? {
+                write(transaction, &log).map_err(|cause| self.failed(cause))?;
+            }
+            Ok(Some(log))
+        })
+    }
+
+    /// Deletes a log object if `check` agrees to its newest state. `None` if there is no such
+    /// log object.
+    pub fn delete_log<E: From<StoreError>>(
+        &self,
+        id: Uuid,
+        check: impl FnOnce(&LogObject) -> Result<(), E>,
+    ) -> Result<Option<LogObject>, E> {
+        self.transaction(|transaction| {
+            let found = find(transaction, id).map_err(|cause| self.failed(cause))?;
+            let Some(log) = found else {
+                return Ok(None);
+            };
+            check(&log)?;
+            transaction
+                .execute("DELETE FROM logs WHERE id = ?1", [id.to_string()])
+                .map_err(|cause| self.failed(cause))?;
+            Ok(Some(log))
+        })
+    }
+
+    /// Deletes the enabled log objects that name one of these ports or security groups, as
+    /// Neutron does when one is deleted, and returns them. Disabled ones stay.
+    pub fn delete_logs_of(&self, gone: &[Uuid]) -> Result<Vec<LogObject>, StoreError> {
+        self.transaction(|transaction| {
+            let delete = || {
+                let mut statement = transaction.prepare_cached(
+                    "DELETE FROM logs WHERE enabled AND (resource_id = ?1 OR target_id = ?1)
+                     RETURNING *",
+                )?;
+                let mut deleted = Vec::new();
+                for id in gone {
+                    for log in statement.query_map([id.to_string()], log)? {
+                        deleted.push(log?);
+                    }
+                }
+                Ok(deleted)
+            };
+            delete().map_err(|cause| self.failed(cause))
+        })
+    }
+
+    /// The slots of ports, in the order of the ports: small numbers from 1 that stand for ports
+    /// in flow cookies. A port that has none gets the next one, for good: it is the same after a
+    /// restart, and no other port ever gets it.
+    pub fn slots(&self, ports: &[Uuid]) -> Result<Vec<u32>, StoreError> {
+        self.transaction(|transaction| {
+            let slots = || {
+                let mut insert = transaction.prepare_cached(
+                    "INSERT INTO port_slots (port_id) VALUES (?1) RETURNING slot",
+                )?;
+                let mut select =
+                    transaction.prepare_cached("SELECT slot FROM port_slots WHERE port_id = ?1")?;
+                ports
+                    .iter()
+                    .map(|port| {
+                        let port = port.to_string();
+                        let known = select.query_row([&port], |row| row.get(0)).optional()?;
+                        match known {
+                            Some(slot) => Ok(slot),
+                            None => insert.query_row([&port], |row| row.get(0)),
+                        }
+                    })
+                    .collect::<rusqlite::Result<_>>()
+            };
+            slots().map_err(|cause| self.failed(cause))
+        })
+    }
+
+    /// Does `work` whole or not at all.
+    fn transaction<T, E: From<StoreError>>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut connection = self.lock();
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|cause| self.failed(cause))?;
+        let done = work(&transaction)?;
+        transaction.commit().map_err(|cause| self.failed(cause))?;
+        Ok(done)
+    }
+
+    /// The connection. A thread that panicked while it held the lock has rolled back.
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self, cause: rusqlite::Error) -> StoreError {
+        StoreError::Sqlite {
+            path: self.path.clone(),
+            cause,
+        }
+    }
+}
+
+/// Makes the file and its folder, closed to others. SQLite gives the files beside it the same
+/// mode.
+fn create(path: &Path) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+    }
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+}
+
+/// Refuses a database that is not ours, or newer than this program.
+fn check_owner(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let sqlite = |cause| StoreError::Sqlite {
+        path: path.to_owned(),
+        cause,
+    };
+    let pragma = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i32>(0));
+    let owner = pragma("PRAGMA application_id").map_err(sqlite)?;
+    let tables = pragma("SELECT count(*) FROM sqlite_schema").map_err(sqlite)?;
+    if owner != APPLICATION_ID && !(owner == 0 && tables == 0) {
+        return Err(StoreError::Foreign {
+            path: path.to_owned(),
+        });
+    }
+    let found = layout(connection).map_err(sqlite)?;
+    if found > MIGRATIONS.len() {
+        return Err(StoreError::Newer {
+            path: path.to_owned(),
+            found,
+            known: MIGRATIONS.len(),
+        });
+    }
+    Ok(())
+}
+
+/// The number of migrations that the database has seen.
+fn layout(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// Takes the database through the migrations that it has not seen.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let seen = layout(&transaction)?;
+    for migration in MIGRATIONS.iter().skip(seen) {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", MIGRATIONS.len())?;
+    transaction.commit()
+}
+
+/// A log object by id.
+fn find(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<LogObject>> {
+    connection
+        .prepare_cached("SELECT * FROM logs WHERE id = ?1")?
+        .query_row([id.to_string()], log)
+        .optional()
+}
+
+/// Adds a log object, or writes over the one with its id.
+fn write(connection: &Connection, log: &LogObject) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO logs (id, project_id, name, description, resource_type,
+             resource_id, target_id, event, enabled, revision_number, created_at, updated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?
+        .execute(params![
+            log.id.to_string(),
+            log.project_id,
+            log.name,
+            log.description,
+            log.resource_type,
+            log.resource_id.map(|id| id.to_string()),
+            log.target_id.map(|id| id.to_string()),
+            log.event.as_str(),
+            log.enabled,
+            log.revision_number,
+            log.created_at.unix_timestamp(),
+            log.updated_at.unix_timestamp(),
+        ])
+        .map(drop)
+}
+
+/// Reads a row of `logs`.
+fn log(row: &Row<'_>) -> rusqlite::Result<LogObject> {
+    Ok(LogObject {
+        id: parsed(row, "id", Uuid::try_parse)?,
+        project_id: row.get("project_id")?,
+        name: row.get("name")?,
+        description: row.get("description")?,
+        resource_type: row.get("resource_type")?,
+        resource_id: optional_id(row, "resource_id")?,
+        target_id: optional_id(row, "target_id")?,
+        event: parsed(row, "event", str::parse)?,
+        enabled: row.get("enabled")?,
+        revision_number: row.get("revision_number")?,
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+    })
+}
+
+/// A text column that means something.
+fn parsed<T, E: std::error::Error + Send + Sync + 'static>(
+    row: &Row<'_>,
+    column: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    parse(&text).map_err(|cause| invalid(row, column, cause))
+}
+
+/// A column with an id or null.
+fn optional_id(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Uuid>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| Uuid::try_parse(&text))
+        .transpose()
+        .map_err(|cause| invalid(row, column, cause))
+}
+
+/// A column with seconds since 1970.
+fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<UtcDateTime> {
+    UtcDateTime::from_unix_timestamp(row.get(column)?).map_err(|cause| invalid(row, column, cause))
+}
+
+/// A value that this program has not written.
+fn invalid(
+    row: &Row<'_>,
+    column: &str,
+    cause: impl std::error::Error + Send + Sync + 'static,
+) -> rusqlite::Error {
+    match row.as_ref().column_index(column) {
+        Ok(index) => rusqlite::Error::FromSqlConversionFailure(
+            index,
+            rusqlite::types::Type::Text,
+            Box::new(cause),
+        ),
+        Err(error) => error,
+    }
+}

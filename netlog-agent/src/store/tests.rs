@@ -1,0 +1,167 @@
+use std::os::unix::fs::PermissionsExt;
+
+use netlog_core::log::LoggedEvent;
+use proptest::prelude::*;
+
+use super::*;
+
+fn sample(id: u128) -> LogObject {
+    let at = UtcDateTime::from_unix_timestamp(1_700_000_000).unwrap();
+    LogObject {
+        id: Uuid::from_u128(id),
+        project_id: "demo".to_owned(),
+        name: format!("log {id}"),
+        description: String::new(),
+        resource_type: "security_group".to_owned(),
+        resource_id: Some(Uuid::from_u128(77)),
+        target_id: None,
+        event: LoggedEvent::Drop,
+        enabled: true,
+        revision_number: 3,
+        created_at: at,
+        updated_at: at,
+    }
+}
+
+#[test]
+fn log_objects_and_slots_outlive_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("made/on/the/way/netlog.db");
+    let ports: Vec<Uuid> = (0..5).map(Uuid::from_u128).collect();
+    let store = Store::open(&path).unwrap();
+    store.create_logs(&[sample(1), sample(2)]).unwrap();
+    let slots = store.slots(&ports).unwrap();
+    drop(store);
+
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.logs().unwrap(), [sample(1), sample(2)]);
+    assert_eq!(store.log(Uuid::from_u128(2)).unwrap(), Some(sample(2)));
+    assert_eq!(store.slots(&ports).unwrap(), slots);
+    let next = store.slots(&[Uuid::from_u128(9), ports[0]]).unwrap();
+    assert_eq!(next, [6, slots[0]]);
+    for file in std::fs::read_dir(path.parent().unwrap()).unwrap() {
+        let file = file.unwrap();
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{:?}", file.path());
+    }
+}
+
+#[test]
+fn a_bulk_create_is_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path().join("netlog.db")).unwrap();
+    let mut broken = sample(2);
+    broken.revision_number = u64::MAX;
+    store.create_logs(&[sample(1), broken]).unwrap_err();
+    assert_eq!(store.logs().unwrap(), []);
+}
+
+#[test]
+fn a_refused_change_leaves_no_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path().join("netlog.db")).unwrap();
+    store.create_logs(&[sample(1)]).unwrap();
+    let id = Uuid::from_u128(1);
+    store
+        .update_log(id, |log| {
+            log.name = "changed".to_owned();
+            Err(StoreError::Foreign { path: "".into() })
+        })
+        .unwrap_err();
+    assert_eq!(store.logs().unwrap(), [sample(1)]);
+    let updated = store.update_log::<StoreError>(id, |log| {
+        log.enabled = false;
+        Ok(true)
+    });
+    assert!(!updated.unwrap().unwrap().enabled);
+    assert!(!store.log(id).unwrap().unwrap().enabled);
+    let missing = Uuid::from_u128(5);
+    assert_eq!(
+        store
+            .update_log::<StoreError>(missing, |_| Ok(true))
+            .unwrap(),
+        None
+    );
+    assert_eq!(
+        store.delete_log::<StoreError>(missing, |_| Ok(())).unwrap(),
+        None
+    );
+    store.delete_log::<StoreError>(id, |_| Ok(())).unwrap();
+    assert_eq!(store.logs().unwrap(), []);
+}
+
+#[test]
+fn enabled_logs_go_with_what_they_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path().join("netlog.db")).unwrap();
+    let mut disabled = sample(1);
+    disabled.enabled = false;
+    let mut of_port = sample(2);
+    of_port.resource_id = None;
+    of_port.target_id = Some(Uuid::from_u128(88));
+    let mut of_none = sample(4);
+    of_none.resource_id = None;
+    store
+        .create_logs(&[
+            disabled.clone(),
+            of_port.clone(),
+            sample(3),
+            of_none.clone(),
+        ])
+        .unwrap();
+    let deleted = store.delete_logs_of(&[Uuid::from_u128(77), Uuid::from_u128(88)]);
+    assert_eq!(deleted.unwrap(), [sample(3), of_port]);
+    assert_eq!(store.logs().unwrap(), [disabled, of_none]);
+}
+
+#[test]
+fn other_databases_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.db");
+    let other = Connection::open(&path).unwrap();
+    other
+        .execute_batch("CREATE TABLE songs (title TEXT)")
+        .unwrap();
+    assert!(matches!(
+        Store::open(&path),
+        Err(StoreError::Foreign { .. })
+    ));
+
+    let path = folder.path().join("newer.db");
+    drop(Store::open(&path).unwrap());
+    let newer = Connection::open(&path).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    let error = Store::open(&path).unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 99, .. }));
+    assert!(
+        error.to_string().contains("newer.db: has layout 99"),
+        "{error}"
+    );
+
+    let path = folder.path().join("text.db");
+    std::fs::write(&path, "this is not a database, only a text of some length").unwrap();
+    assert!(matches!(Store::open(&path), Err(StoreError::Sqlite { .. })));
+    let error = Store::open("/proc/netlog/netlog.db").unwrap_err();
+    assert!(matches!(error, StoreError::Create { .. }));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// However ports arrive, and however often the store is opened: one port, one slot.
+    #[test]
+    fn slots_are_stable_and_unique(rounds in prop::collection::vec(prop::collection::vec(0u128..40, 0..20), 1..6)) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut known = std::collections::BTreeMap::new();
+        for round in rounds {
+            let store = Store::open(folder.path().join("netlog.db")).unwrap();
+            let ports: Vec<Uuid> = round.into_iter().map(Uuid::from_u128).collect();
+            for (port, slot) in ports.iter().zip(store.slots(&ports).unwrap()) {
+                prop_assert_eq!(*known.entry(*port).or_insert(slot), slot);
+            }
+        }
+        let mut slots: Vec<u32> = known.values().copied().collect();
+        slots.sort_unstable();
+        prop_assert_eq!(slots, (1..=u32::try_from(known.len()).unwrap()).collect::<Vec<_>>());
+    }
+}

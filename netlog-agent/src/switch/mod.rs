@@ -1,0 +1,162 @@
+//! The switch: log flows go one way, packet-ins come the other.
+//!
+//! There are two connections to the bridge's management socket, each with a thread. The one for
+//! packet-ins does nothing else, so that neither a reply with ten thousand flows nor a large
+//! change delays them; it carries the id that our log flows report to. The one for control reads
+//! the flows that are ours and changes them. Log flows are put in force only while packet-ins
+//! are being read.
+
+mod control;
+mod flows;
+mod link;
+mod packets;
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use netlog_core::flow::{FlowProfile, LogFlow};
+
+use crate::pipeline::Pipeline;
+
+/// What happens between us and the switch.
+#[derive(Debug)]
+pub enum Event {
+    /// Packet-ins are being read, and log flows can be put in force.
+    Attached {
+        /// The OpenFlow version that is spoken, such as `1.4`.
+        version: String,
+    },
+    /// There is no connection. Another attempt follows.
+    Detached {
+        /// Why.
+        reason: String,
+    },
+    /// The log flows of this ticket, or of a later one, are in force.
+    InForce {
+        /// What [`Switch::want`] was given with them.
+        ticket: u64,
+        /// How many flows had to be added, changed or deleted for it.
+        changes: usize,
+    },
+    /// The switch did not take the log flows. Another attempt follows.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What the two threads and the agent share.
+#[derive(Debug, Default)]
+struct Shared {
+    /// The log flows to put in force, with their ticket.
+    wanted: Option<(u64, Vec<LogFlow>)>,
+    /// Whether packet-ins are being read, or why not.
+    packets: Packets,
+    stop: bool,
+}
+
+/// The state of the connection for packet-ins.
+#[derive(Debug, Default, Clone)]
+enum Packets {
+    #[default]
+    Connecting,
+    Ready,
+    Lost(String),
+}
+
+/// A board where the threads leave notes for the control thread, and ring.
+#[derive(Debug)]
+struct Board {
+    shared: Mutex<Shared>,
+    bell: UnixStream,
+}
+
+impl Board {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        // Every note is written in one step, so that a panic elsewhere leaves none half written.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the control thread.
+    fn ring(&self) {
+        // A full socket has rung already; a closed one has nobody to wake.
+        let _ = rustix::io::write(&self.bell, b"!");
+    }
+}
+
+/// The threads that serve a bridge. Dropping it stops them.
+#[derive(Debug)]
+pub struct Switch {
+    board: Arc<Board>,
+    /// Closing it wakes the thread that reads packet-ins.
+    wake: Option<UnixStream>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Switch {
+    /// Starts serving the bridge with this management socket, which need not exist yet.
+    ///
+    /// # Errors
+    /// When the system gives no thread or socket.
+    pub fn start(
+        socket: PathBuf,
+        profile: FlowProfile,
+        pipeline: Pipeline,
+        tell: impl FnMut(Event) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (bell, rung) = UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        rung.set_nonblocking(true)?;
+        let (wake, woken) = UnixStream::pair()?;
+        let board = Arc::new(Board {
+            shared: Mutex::default(),
+            bell,
+        });
+        let packets = packets::Thread::new(socket.clone(), pipeline, Arc::clone(&board), woken);
+        let control = control::Thread::new(socket, profile, Arc::clone(&board), rung, tell);
+        let mut switch = Self {
+            board,
+            wake: Some(wake),
+            threads: Vec::new(),
+        };
+        let named = |name: &str| thread::Builder::new().name(name.to_owned());
+        switch
+            .threads
+            .push(named("packets").spawn(move || packets.run())?);
+        switch
+            .threads
+            .push(named("control").spawn(move || control.run())?);
+        Ok(switch)
+    }
+
+    /// Says which log flows the switch should have, in place of what was said before.
+    pub fn want(&self, ticket: u64, flows: Vec<LogFlow>) {
+        self.board.lock().wanted = Some((ticket, flows));
+        self.board.ring();
+    }
+
+    /// Stops: everything that was read is handed to the sink. Log flows stay in the switch, where
+    /// they go on counting.
+    pub fn stop(mut self) {
+        self.join();
+    }
+
+    fn join(&mut self) {
+        self.board.lock().stop = true;
+        self.board.ring();
+        self.wake = None;
+        for thread in self.threads.drain(..) {
+            // A panic was reported by the panic hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Switch {
+    fn drop(&mut self) {
+        self.join();
+    }
+}

@@ -1,0 +1,7 @@
+//! The commands, one module each.
+
+pub mod decode;
+pub mod generate;
+pub mod log;
+pub mod loggable;
+pub mod status;

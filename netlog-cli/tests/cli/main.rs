@@ -1,0 +1,11 @@
+//! The command as its users see it: arguments in, text and exit code out.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod agent;
+mod decode;
+mod generate;
+mod openstack;
+mod output;
+mod support;
+mod usage;

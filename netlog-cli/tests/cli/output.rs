@@ -1,0 +1,68 @@
+//! The output options against cliff, the library that prints for the OpenStack client.
+
+use clap::Parser;
+use netlog_cli::output::{ListArgs, ShowArgs, View};
+use serde_json::Value;
+
+#[derive(Parser)]
+struct List {
+    #[command(flatten)]
+    output: ListArgs,
+}
+
+#[derive(Parser)]
+struct Show {
+    #[command(flatten)]
+    output: ShowArgs,
+}
+
+#[test]
+fn prints_what_cliff_prints() {
+    let cases: Vec<Value> = serde_json::from_str(include_str!("fixtures/cliff.json")).unwrap();
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let strings = |key: &str| -> Vec<&str> {
+            let list = case[key].as_array().unwrap();
+            list.iter().map(|text| text.as_str().unwrap()).collect()
+        };
+        let headers = strings("headers");
+        let args = std::iter::once("test").chain(strings("args"));
+        let mut rows: Vec<Vec<Value>> = serde_json::from_value(case["rows"].clone()).unwrap();
+        let mut out = Vec::new();
+        if case["kind"] == "list" {
+            let view = View::of_list(List::parse_from(args).output, None);
+            view.list(&headers, rows, &mut out).unwrap();
+        } else {
+            let view = View::of_one(Show::parse_from(args).output, None);
+            let fields = headers.into_iter().zip(rows.remove(0)).collect();
+            view.one(fields, &mut out).unwrap();
+        }
+        let printed = String::from_utf8(out).unwrap();
+        if normal(&printed, case) != normal(case["stdout"].as_str().unwrap(), case) {
+            wrong.push(format!(
+                "{} {}\n{printed}\n{}",
+                case["kind"],
+                case["args"],
+                case["stdout"].as_str().unwrap()
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {} differ:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
+}
+
+/// Cliff escapes what is not ASCII in JSON; netlog writes it as it is.
+fn normal(printed: &str, case: &Value) -> String {
+    let args = case["args"].as_array().unwrap();
+    if args.contains(&"json".into()) {
+        let value: Value = serde_json::from_str(printed).unwrap();
+        format!("{value} {}", printed.lines().count())
+    } else {
+        printed.to_owned()
+    }
+}

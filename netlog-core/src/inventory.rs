@@ -1,0 +1,378 @@
+//! The inventory: which ports, security groups and address groups exist.
+//!
+//! It is a JSON document `{"security_groups": […], "address_groups": […], "ports": […]}` whose
+//! objects have the shape of Neutron's API, so that the output of Neutron itself can be stored
+//! and read back. Every object is kept as it was written too, because the agent's API shows it
+//! again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::prefix::IpPrefix;
+use crate::rule::SecurityGroupRule;
+
+/// A security group with its rules.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct SecurityGroup {
+    /// The group's id.
+    pub id: Uuid,
+    /// Its name, which need not be unique.
+    #[serde(default)]
+    pub name: String,
+    /// The project that owns it.
+    pub project_id: String,
+    /// Its allow rules, in no particular order.
+    #[serde(default)]
+    pub security_group_rules: Vec<SecurityGroupRule>,
+}
+
+/// A named set of addresses that rules can refer to.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct AddressGroup {
+    /// The group's id.
+    pub id: Uuid,
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// The project that owns it.
+    #[serde(default)]
+    pub project_id: String,
+    /// Its addresses.
+    #[serde(default)]
+    pub addresses: Vec<IpPrefix>,
+}
+
+/// An address of a port.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct FixedIp {
+    /// The address.
+    pub ip_address: std::net::IpAddr,
+}
+
+/// A further address that a port may use.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct AllowedAddressPair {
+    /// An address or a prefix.
+    pub ip_address: IpPrefix,
+}
+
+/// A network port of an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Port {
+    /// The port's id, which is the `iface-id` of its interface in Open vSwitch.
+    pub id: Uuid,
+    /// Its name, which need not be unique.
+    #[serde(default)]
+    pub name: String,
+    /// The project that owns it.
+    pub project_id: String,
+    /// Whether security groups are enforced on it.
+    #[serde(default = "enforced")]
+    pub port_security_enabled: bool,
+    /// The security groups whose rules apply to it.
+    #[serde(default)]
+    pub security_groups: Vec<Uuid>,
+    /// Its addresses.
+    #[serde(default)]
+    pub fixed_ips: Vec<FixedIp>,
+    /// Further addresses that it may use.
+    #[serde(default)]
+    pub allowed_address_pairs: Vec<AllowedAddressPair>,
+}
+
+/// Neutron enforces port security where a port does not say otherwise.
+const fn enforced() -> bool {
+    true
+}
+
+impl Port {
+    /// Every address that the port may use: fixed addresses and allowed address pairs.
+    pub fn addresses(&self) -> impl Iterator<Item = IpPrefix> + '_ {
+        let fixed = self.fixed_ips.iter().filter_map(|fixed| {
+            IpPrefix::new(
+                fixed.ip_address,
+                crate::prefix::Ethertype::of(fixed.ip_address).bits(),
+            )
+        });
+        fixed.chain(
+            self.allowed_address_pairs
+                .iter()
+                .map(|pair| pair.ip_address),
+        )
+    }
+}
+
+/// What kind of object an [`InventoryError`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A security group.
+    SecurityGroup,
+    /// A security group rule.
+    SecurityGroupRule,
+    /// An address group.
+    AddressGroup,
+    /// A port.
+    Port,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SecurityGroup => "security group",
+            Self::SecurityGroupRule => "security group rule",
+            Self::AddressGroup => "address group",
+            Self::Port => "port",
+        })
+    }
+}
+
+/// Why a document is not an inventory.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InventoryError {
+    /// It is not JSON, or not an object with the three lists. The text says where.
+    #[error("not an inventory document: {0}")]
+    Json(#[from] serde_json::Error),
+    /// An object has the wrong shape.
+    #[error("{kind} {object}: {cause}")]
+    Object {
+        /// The kind of object.
+        kind: Kind,
+        /// Its id, or its position in the list where it has none.
+        object: String,
+        /// What is wrong with it.
+        cause: serde_json::Error,
+    },
+    /// Two objects of one kind have the same id.
+    #[error("{kind} {id} is there twice: ids must be unique, remove or rename one of them")]
+    Duplicate {
+        /// The kind of object.
+        kind: Kind,
+        /// The id that is there twice.
+        id: Uuid,
+    },
+    /// A port lists a security group more than once.
+    #[error("port {port} names security group {group} twice: name it once")]
+    GroupNamedTwice {
+        /// The port.
+        port: Uuid,
+        /// The group.
+        group: Uuid,
+    },
+}
+
+/// The document as it is written.
+#[derive(Deserialize)]
+struct Document {
+    #[serde(default)]
+    security_groups: Vec<Value>,
+    #[serde(default)]
+    address_groups: Vec<Value>,
+    #[serde(default)]
+    ports: Vec<Value>,
+}
+
+/// Objects of one kind by id, each with the JSON that it was written as.
+type ById<T> = BTreeMap<Uuid, (T, Value)>;
+
+/// Ports, security groups and address groups, by id.
+///
+/// ```
+/// let json = r#"{"ports": [{"id": "11111111-0000-4000-8000-000000000001", "project_id": "demo"}]}"#;
+/// let inventory = netlog_core::inventory::Inventory::parse(json)?;
+/// assert_eq!(inventory.ports().count(), 1);
+/// # Ok::<(), netlog_core::inventory::InventoryError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    security_groups: ById<SecurityGroup>,
+    address_groups: ById<AddressGroup>,
+    ports: ById<Port>,
+}
+
+impl Inventory {
+    /// Reads an inventory document.
+    ///
+    /// # Errors
+    /// When it is not JSON, an object lacks a field or has a wrong one, or an id is there twice.
+    /// A port or rule may name a group that is not in the document: inventories arrive in
+    /// pieces.
+    pub fn parse(json: &str) -> Result<Self, InventoryError> {
+        let document: Document = serde_json::from_str(json)?;
+        let inventory = Self {
+            security_groups: by_id(
+                Kind::SecurityGroup,
+                document.security_groups,
+                |group: &SecurityGroup| group.id,
+            )?,
+            address_groups: by_id(
+                Kind::AddressGroup,
+                document.address_groups,
+                |group: &AddressGroup| group.id,
+            )?,
+            ports: by_id(Kind::Port, document.ports, |port: &Port| port.id)?,
+        };
+        let mut rules = BTreeSet::new();
+        for rule in inventory
+            .security_groups()
+            .flat_map(|group| &group.security_group_rules)
+        {
+            if !rules.insert(rule.id) {
+                return Err(InventoryError::Duplicate {
+                    kind: Kind::SecurityGroupRule,
+                    id: rule.id,
+                });
+            }
+        }
+        for port in inventory.ports() {
+            let mut groups = port.security_groups.clone();
+            groups.sort_unstable();
+            if let Some(pair) = groups.windows(2).find(|pair| pair[0] == pair[1]) {
+                return Err(InventoryError::GroupNamedTwice {
+                    port: port.id,
+                    group: pair[0],
+                });
+            }
+        }
+        Ok(inventory)
+    }
+
+    /// All ports, in the order of their ids.
+    pub fn ports(&self) -> impl Iterator<Item = &Port> {
+        self.ports.values().map(|(port, _)| port)
+    }
+
+    /// All security groups, in the order of their ids.
+    pub fn security_groups(&self) -> impl Iterator<Item = &SecurityGroup> {
+        self.security_groups.values().map(|(group, _)| group)
+    }
+
+    /// A port by id.
+    pub fn port(&self, id: Uuid) -> Option<&Port> {
+        self.ports.get(&id).map(|(port, _)| port)
+    }
+
+    /// A security group by id.
+    pub fn security_group(&self, id: Uuid) -> Option<&SecurityGroup> {
+        self.security_groups.get(&id).map(|(group, _)| group)
+    }
+
+    /// An address group by id.
+    pub fn address_group(&self, id: Uuid) -> Option<&AddressGroup> {
+        self.address_groups.get(&id).map(|(group, _)| group)
+    }
+
+    /// The ports as they were written.
+    pub fn written_ports(&self) -> impl Iterator<Item = &Value> {
+        self.ports.values().map(|(_, written)| written)
+    }
+
+    /// The security groups as they were written.
+    pub fn written_security_groups(&self) -> impl Iterator<Item = &Value> {
+        self.security_groups.values().map(|(_, written)| written)
+    }
+
+    /// The address groups as they were written.
+    pub fn written_address_groups(&self) -> impl Iterator<Item = &Value> {
+        self.address_groups.values().map(|(_, written)| written)
+    }
+}
+
+/// Objects by id, refusing an id that is there twice.
+fn by_id<T: DeserializeOwned>(
+    kind: Kind,
+    objects: Vec<Value>,
+    id: impl Fn(&T) -> Uuid,
+) -> Result<ById<T>, InventoryError> {
+    let mut map = BTreeMap::new();
+    for (position, written) in objects.into_iter().enumerate() {
+        let object = T::deserialize(&written).map_err(|cause| InventoryError::Object {
+            kind,
+            object: match written["id"].as_str() {
+                Some(id) => id.to_owned(),
+                None => format!("number {}", position + 1),
+            },
+            cause,
+        })?;
+        let id = id(&object);
+        if map.insert(id, (object, written)).is_some() {
+            return Err(InventoryError::Duplicate { kind, id });
+        }
+    }
+    Ok(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORDED: &str = include_str!("../tests/fixtures/inventory.json");
+
+    #[test]
+    fn the_recorded_inventory_is_read_whole() {
+        let inventory = Inventory::parse(RECORDED).unwrap();
+        assert_eq!(inventory.ports().count(), 5);
+        assert_eq!(inventory.security_groups().count(), 3);
+        assert_eq!(inventory.written_address_groups().count(), 1);
+        let vm3 = inventory.ports().find(|port| port.name == "vm3").unwrap();
+        let addresses: Vec<String> = vm3.addresses().map(|a| a.to_string()).collect();
+        assert_eq!(
+            addresses,
+            [
+                "10.1.0.13/32",
+                "fd01::13/128",
+                "10.1.0.200/32",
+                "10.1.0.201/32"
+            ]
+        );
+    }
+
+    #[test]
+    fn objects_are_shown_as_they_were_read() {
+        let document: Value = serde_json::from_str(RECORDED).unwrap();
+        let inventory = Inventory::parse(RECORDED).unwrap();
+        assert!(
+            document["ports"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .eq(inventory.written_ports())
+        );
+        let groups = document["security_groups"].as_array().unwrap();
+        assert!(groups.iter().eq(inventory.written_security_groups()));
+    }
+
+    #[test]
+    fn a_bad_document_is_refused_with_the_object_and_the_cause() {
+        let group = |id: &str| {
+            format!(r#"{{"id":"5e000000-0000-4000-8000-00000000000{id}","project_id":"p"}}"#)
+        };
+        let port = r#"{"id":"11111111-0000-4000-8000-000000000001","project_id":"p","security_groups":
+            ["5e000000-0000-4000-8000-000000000001","5e000000-0000-4000-8000-000000000001"]}"#;
+        let cases = [
+            ("not json".to_owned(), "line 1"),
+            (
+                format!(r#"{{"security_groups":[{},{}]}}"#, group("1"), group("1")),
+                "000000000001 is there twice",
+            ),
+            (
+                format!(r#"{{"ports":[{port}]}}"#),
+                "names security group 5e000000-0000-4000-8000-000000000001 twice",
+            ),
+            (
+                r#"{"ports":[{"id":"11111111-0000-4000-8000-000000000001"}]}"#.to_owned(),
+                "port 11111111-0000-4000-8000-000000000001: missing field `project_id`",
+            ),
+        ];
+        for (document, expected) in cases {
+            let error = Inventory::parse(&document).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The ledger: what became of everything that reached a log flow.
+//!
+//! Each packet-in that is received gives events, or is counted as one that nobody wanted or that
+//! no log flow of ours sent. Each event ends in exactly one counter:
+//!
+//! ```text
+//! events = recorded + folded + suppressed + still queued in the limiter
+//! ```
+//!
+//! A counter has one writer, the thread that reads the bridge's packet-ins, and any number of
+//! readers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::flow::Slot;
+
+/// A number that only grows, with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only the counter's one writer may call this.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.get().wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What became of one port's packet-ins and events.
+#[derive(Debug, Default)]
+pub struct PortCounters {
+    /// Packet-ins that the port's log flows sent.
+    pub received: Counter,
+    /// Events that some log object wants.
+    pub events: Counter,
+    /// Events that became a record.
+    pub recorded: Counter,
+    /// Events that repeated an accepted session that was already recorded.
+    pub folded: Counter,
+    /// Events that the rate limit refused because the queue was full.
+    pub suppressed: Counter,
+    /// Accepted sessions that no known rule allows.
+    pub drifted: Counter,
+}
+
+/// The counters of a bridge.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Packet-ins received.
+    pub received: Counter,
+    /// Packet-ins that no log flow of ours sent, or of a flow that is not known any more.
+    pub unknown_flow: Counter,
+    /// Packet-ins that could not be read.
+    pub malformed: Counter,
+    /// Packet-ins that no log object wants.
+    pub unwanted: Counter,
+    /// Sessions that were forgotten because the session table was full.
+    pub sessions_evicted: Counter,
+    ports: RwLock<Vec<Arc<PortCounters>>>,
+}
+
+impl Ledger {
+    /// The counters of the port with this slot.
+    pub fn port(&self, slot: Slot) -> Arc<PortCounters> {
+        let at = slot as usize;
+        // A thread that panicked while it held the lock left a vector that is still whole.
+        if let Some(port) = self
+            .ports
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(at)
+        {
+            return Arc::clone(port);
+        }
+        let mut ports = self.ports.write().unwrap_or_else(PoisonError::into_inner);
+        if ports.len() <= at {
+            ports.resize_with(at + 1, Arc::default);
+        }
+        Arc::clone(&ports[at])
+    }
+
+    /// The sum of one counter over all ports.
+    pub fn total(&self, counter: impl Fn(&PortCounters) -> &Counter) -> u64 {
+        let ports = self.ports.read().unwrap_or_else(PoisonError::into_inner);
+        ports.iter().map(|port| counter(port).get()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_keeps_its_counters_while_others_come() {
+        let ledger = Ledger::default();
+        let seventh = ledger.port(7);
+        seventh.events.add(2);
+        ledger.port(1000).events.add(3);
+        assert_eq!(ledger.port(7).events.get(), 2);
+        assert_eq!(ledger.total(|port| &port.events), 5);
+        assert_eq!(ledger.total(|port| &port.folded), 0);
+    }
+}

@@ -1,0 +1,387 @@
+//! Request bodies, read as Neutron's API reads them.
+//!
+//! Neutron looks at a body in a fixed order, and answers with the first thing that is wrong:
+//! the envelope, the project, unknown attributes, attributes that the operation does not take,
+//! then the values in the order of [`ATTRIBUTES`].
+
+use serde_json::{Map, Value};
+use time::UtcDateTime;
+use uuid::Uuid;
+
+use super::{LogDrivers, LogError, LogObject, LoggedEvent, python};
+use crate::inventory::Inventory;
+
+/// The most characters of a name, a description, a resource type or a project id.
+const MAX_LENGTH: usize = 255;
+
+/// An attribute of a log object and who may set it.
+struct Attribute {
+    name: &'static str,
+    in_create: bool,
+    in_update: bool,
+}
+
+/// Shorthand for the table below.
+const fn attribute(name: &'static str, in_create: bool, in_update: bool) -> Attribute {
+    Attribute {
+        name,
+        in_create,
+        in_update,
+    }
+}
+
+/// Every attribute, in Neutron's order.
+const ATTRIBUTES: [Attribute; 12] = [
+    attribute("id", false, false),
+    attribute("project_id", true, false),
+    attribute("name", true, true),
+    attribute("resource_type", true, false),
+    attribute("resource_id", true, false),
+    attribute("event", true, false),
+    attribute("target_id", true, false),
+    attribute("enabled", true, true),
+    attribute("revision_number", false, false),
+    attribute("description", true, true),
+    attribute("created_at", false, false),
+    attribute("updated_at", false, false),
+];
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller<'a> {
+    /// The project that the caller acts for.
+    pub project_id: Option<&'a str>,
+    /// Whether the caller may act for any project.
+    pub any_project: bool,
+}
+
+impl Caller<'_> {
+    /// Whether objects of this project exist for the caller.
+    pub fn sees(&self, project_id: &str) -> bool {
+        self.any_project || self.project_id == Some(project_id)
+    }
+}
+
+/// A log object that a caller asks for, its values checked but not what it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewLog {
+    /// The project that will own it.
+    pub project_id: String,
+    /// Its name.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+    /// The type of resource to log.
+    pub resource_type: String,
+    /// The resource to log, as the caller wrote it.
+    pub resource_id: Option<String>,
+    /// The port to log, as the caller wrote it.
+    pub target_id: Option<String>,
+    /// Which events to log.
+    pub event: LoggedEvent,
+    /// Whether to log at once.
+    pub enabled: bool,
+}
+
+/// The body of a create request: one log object, or a list of them that is created whole or
+/// not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewLogs {
+    /// `{"log": {…}}`
+    One(NewLog),
+    /// `{"logs": [{…}, …]}`
+    Bulk(Vec<NewLog>),
+}
+
+impl NewLogs {
+    /// Reads the body of a create request.
+    ///
+    /// ```
+    /// use netlog_core::log::{Caller, NewLogs};
+    /// let caller = Caller { project_id: Some("demo"), any_project: false };
+    /// let body = br#"{"log": {"resource_type": "security_group", "enabled": "off"}}"#;
+    /// let NewLogs::One(log) = NewLogs::parse(body, caller)? else { unreachable!() };
+    /// assert_eq!((log.project_id.as_str(), log.enabled), ("demo", false));
+    ///
+    /// let body = br#"{"log": {"resource_type": "security_group", "event": "REJECT"}}"#;
+    /// let error = NewLogs::parse(body, caller).unwrap_err();
+    /// assert_eq!(error.to_string(), "Invalid input for event. Reason: REJECT is not in valid_values.");
+    /// # Ok::<(), netlog_core::log::LogError>(())
+    /// ```
+    pub fn parse(body: &[u8], caller: Caller<'_>) -> Result<Self, LogError> {
+        if body.is_empty() {
+            return Err(LogError::BodyRequired);
+        }
+        let mut body = envelope(body)?;
+        let Some(logs) = body.remove("logs") else {
+            return NewLog::read(member(&mut body)?, caller).map(Self::One);
+        };
+        let Value::Array(logs) = logs else {
+            return Err(LogError::NotAnObject);
+        };
+        if logs.is_empty() {
+            return Err(LogError::NoLogs);
+        }
+        let read = |log: Value| match log {
+            Value::Object(mut envelope) if envelope.contains_key("log") => {
+                NewLog::read(member(&mut envelope)?, caller)
+            }
+            Value::Object(log) => NewLog::read(log, caller),
+            _ => Err(LogError::NotAnObject),
+        };
+        logs.into_iter()
+            .map(read)
+            .collect::<Result<_, _>>()
+            .map(Self::Bulk)
+    }
+
+    /// The log objects of the request.
+    pub fn into_vec(self) -> Vec<NewLog> {
+        match self {
+            Self::One(log) => vec![log],
+            Self::Bulk(logs) => logs,
+        }
+    }
+}
+
+impl NewLog {
+    /// Reads one log object of a create request.
+    fn read(mut log: Map<String, Value>, caller: Caller<'_>) -> Result<Self, LogError> {
+        let given_project = take_project(&mut log, caller)?;
+        if given_project.is_none() && caller.project_id.is_none() {
+            return Err(LogError::NoProject);
+        }
+        refuse_unknown(&log)?;
+        for attribute in &ATTRIBUTES {
+            if !attribute.in_create && log.contains_key(attribute.name) {
+                return Err(LogError::NotInCreate(attribute.name));
+            }
+            if attribute.name == "resource_type" && !log.contains_key("resource_type") {
+                return Err(LogError::Missing("resource_type"));
+            }
+        }
+        let project_id = match given_project {
+            Some(project) => string("project_id", project)?,
+            None => caller.project_id.unwrap_or_default().to_owned(),
+        };
+        Ok(Self {
+            project_id,
+            name: optional(&mut log, "name", name)?.unwrap_or_default(),
+            resource_type: optional(&mut log, "resource_type", string)?.unwrap_or_default(),
+            resource_id: optional(&mut log, "resource_id", id)?.flatten(),
+            event: optional(&mut log, "event", |_, value| event(&value))?.unwrap_or_default(),
+            target_id: optional(&mut log, "target_id", id)?.flatten(),
+            enabled: optional(&mut log, "enabled", |_, value| boolean(&value))?.unwrap_or(true),
+            description: optional(&mut log, "description", string)?.unwrap_or_default(),
+        })
+    }
+
+    /// The log object, after its driver has found what it names.
+    pub fn resolve(
+        self,
+        id: Uuid,
+        now: UtcDateTime,
+        drivers: &LogDrivers,
+        inventory: &Inventory,
+        caller: Caller<'_>,
+    ) -> Result<LogObject, LogError> {
+        let scope = drivers
+            .get(&self.resource_type)?
+            .resolve(&self, inventory, caller)?;
+        let now = whole_seconds(now);
+        Ok(LogObject {
+            id,
+            project_id: self.project_id,
+            name: self.name,
+            description: self.description,
+            resource_type: self.resource_type,
+            resource_id: scope.resource_id,
+            target_id: scope.target_id,
+            event: self.event,
+            enabled: self.enabled,
+            revision_number: 0,
+            created_at: now,
+            updated_at: now,
+        })
+    }
+}
+
+/// A change of a log object; what is not given stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogChange {
+    /// The new name.
+    pub name: Option<String>,
+    /// The new description.
+    pub description: Option<String>,
+    /// Whether it is to be in force.
+    pub enabled: Option<bool>,
+}
+
+impl LogChange {
+    /// Reads the body of an update request.
+    pub fn parse(body: &[u8], caller: Caller<'_>) -> Result<Self, LogError> {
+        if body.is_empty() {
+            return Err(LogError::EmptyBody);
+        }
+        let mut body = envelope(body)?;
+        let mut log = member(&mut body)?;
+        let project = take_project(&mut log, caller)?;
+        refuse_unknown(&log)?;
+        for attribute in &ATTRIBUTES {
+            let given = log.contains_key(attribute.name)
+                || (attribute.name == "project_id" && project.is_some());
+            if given && !attribute.in_update {
+                return Err(LogError::ReadOnly(attribute.name));
+            }
+        }
+        Ok(Self {
+            name: optional(&mut log, "name", name)?,
+            enabled: optional(&mut log, "enabled", |_, value| boolean(&value))?,
+            description: optional(&mut log, "description", string)?,
+        })
+    }
+
+    /// Changes a log object. Its revision and time of change move only if something changed;
+    /// the answer says whether it did.
+    pub fn apply(self, log: &mut LogObject, now: UtcDateTime) -> bool {
+        let mut changed = false;
+        if let Some(name) = self.name {
+            changed |= name != log.name;
+            log.name = name;
+        }
+        if let Some(description) = self.description {
+            changed |= description != log.description;
+            log.description = description;
+        }
+        if let Some(enabled) = self.enabled {
+            changed |= enabled != log.enabled;
+            log.enabled = enabled;
+        }
+        if changed {
+            log.revision_number += 1;
+            log.updated_at = whole_seconds(now);
+        }
+        changed
+    }
+}
+
+/// Neutron keeps times in whole seconds.
+fn whole_seconds(at: UtcDateTime) -> UtcDateTime {
+    at.replace_nanosecond(0).unwrap_or(at)
+}
+
+/// The JSON object that a body is.
+fn envelope(body: &[u8]) -> Result<Map<String, Value>, LogError> {
+    match serde_json::from_slice(body).map_err(|_| LogError::MalformedBody)? {
+        Value::Object(body) if !body.is_empty() => Ok(body),
+        Value::Null | Value::Object(_) | Value::Bool(false) => Err(LogError::BodyRequired),
+        Value::Array(items) if items.is_empty() => Err(LogError::BodyRequired),
+        _ => Err(LogError::InvalidBody),
+    }
+}
+
+/// The `log` of a body.
+fn member(body: &mut Map<String, Value>) -> Result<Map<String, Value>, LogError> {
+    match body.remove("log") {
+        None | Some(Value::Null) => Err(LogError::NoLog),
+        Some(Value::Object(log)) => Ok(log),
+        Some(_) => Err(LogError::NotAnObject),
+    }
+}
+
+/// Takes the project out, by either of its names, if the caller may act for it.
+fn take_project(
+    log: &mut Map<String, Value>,
+    caller: Caller<'_>,
+) -> Result<Option<Value>, LogError> {
+    let project = match (log.remove("project_id"), log.remove("tenant_id")) {
+        (Some(project), Some(tenant)) if project != tenant => {
+            return Err(LogError::ProjectMismatch);
+        }
+        (project, tenant) => project.or(tenant),
+    };
+    match &project {
+        Some(Value::String(id)) if caller.sees(id) => Ok(project),
+        Some(_) if !caller.any_project => Err(LogError::ForeignProject),
+        _ => Ok(project),
+    }
+}
+
+/// Refuses attributes that a log object does not have.
+fn refuse_unknown(log: &Map<String, Value>) -> Result<(), LogError> {
+    let known = |name: &str| ATTRIBUTES.iter().any(|attribute| attribute.name == name);
+    let unknown: Vec<String> = log.keys().filter(|name| !known(name)).cloned().collect();
+    if unknown.is_empty() {
+        Ok(())
+    } else {
+        Err(LogError::UnknownAttributes(unknown))
+    }
+}
+
+/// An attribute's value, if it is given.
+fn optional<T>(
+    log: &mut Map<String, Value>,
+    attribute: &'static str,
+    read: impl FnOnce(&'static str, Value) -> Result<T, LogError>,
+) -> Result<Option<T>, LogError> {
+    log.remove(attribute)
+        .map(|value| read(attribute, value))
+        .transpose()
+}
+
+/// A string that is not too long.
+fn string(attribute: &'static str, value: Value) -> Result<String, LogError> {
+    match value {
+        Value::String(value) if value.chars().count() > MAX_LENGTH => Err(LogError::TooLong {
+            attribute,
+            value,
+            limit: MAX_LENGTH,
+        }),
+        Value::String(value) => Ok(value),
+        other => Err(LogError::NotAString {
+            attribute,
+            value: python::str(&other),
+        }),
+    }
+}
+
+/// A name: a string without blanks around it.
+fn name(attribute: &'static str, value: Value) -> Result<String, LogError> {
+    let value = string(attribute, value)?;
+    if value.trim() == value {
+        Ok(value)
+    } else {
+        Err(LogError::NotAString { attribute, value })
+    }
+}
+
+/// A UUID as the caller wrote it, or null.
+fn id(attribute: &'static str, value: Value) -> Result<Option<String>, LogError> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) if Uuid::try_parse(&text).is_ok() => Ok(Some(text)),
+        other => Err(LogError::NotAnId {
+            attribute,
+            value: python::str(&other),
+        }),
+    }
+}
+
+/// One of Neutron's events, spelled exactly.
+fn event(value: &Value) -> Result<LoggedEvent, LogError> {
+    value
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| LogError::UnknownEvent(python::str(value)))
+}
+
+/// A truth value as OpenStack takes it: `true`, `"yes"`, `"on"`, `1`, … and their opposites
+/// (oslo.utils, `bool_from_string` with `strict`).
+pub fn boolean(value: &Value) -> Result<bool, LogError> {
+    let text = python::str(value);
+    match text.trim().to_lowercase().as_str() {
+        "1" | "t" | "true" | "on" | "y" | "yes" => Ok(true),
+        "0" | "f" | "false" | "off" | "n" | "no" => Ok(false),
+        _ => Err(LogError::NotBoolean(text)),
+    }
+}

@@ -1,0 +1,577 @@
+//! Who may do what: Neutron's policy rules (oslo.policy).
+//!
+//! A rule has a name (`create_log`) and an expression of checks:
+//!
+//! | check | holds if |
+//! |---|---|
+//! | `role:manager` | the caller has the role, in any case of letters |
+//! | `rule:admin_only` | another rule holds |
+//! | `project_id:%(project_id)s` | a field of the caller equals text made from the target |
+//! | `'x':%(name)s` | a literal equals text made from the target |
+//! | `field:logs:enabled=True` | a field of the target has a value |
+//! | `@`, empty text | always |
+//! | `!` | never |
+//!
+//! with `and`, `or`, `not` and parentheses. A rule that does not exist is the rule `default`.
+//!
+//! ```
+//! use netlog_core::policy::{Credentials, Policy};
+//! let policy = Policy::default();
+//! let roles = ["manager".to_owned()];
+//! let manager = Credentials { roles: &roles, project_id: Some("a"), user_id: None };
+//! assert!(policy.allows("create_log", &manager, &serde_json::json!({"project_id": "a"})));
+//! assert!(!policy.allows("create_log", &manager, &serde_json::json!({"project_id": "b"})));
+//! ```
+
+use std::collections::BTreeMap;
+use std::iter::Peekable;
+use std::vec;
+
+use serde_json::Value;
+
+/// Neutron's rules for what the agent's API offers, as of release 29.
+///
+/// `get_loggable_resource` says less than Neutron's, which compares the project of an object
+/// that has none and so fails for a manager. `get_agent_status` is netlog's own.
+const DEFAULTS: [(&str, &str); 20] = [
+    ("context_is_admin", "role:admin"),
+    ("admin_only", "rule:context_is_admin"),
+    ("owner", "project_id:%(project_id)s"),
+    ("admin_or_owner", "rule:context_is_admin or rule:owner"),
+    ("regular_user", ""),
+    ("service_api", "role:service"),
+    ("default", "rule:admin_or_owner"),
+    ("get_loggable_resource", "rule:admin_only or role:manager"),
+    ("create_log", ADMIN_OR_PROJECT_MANAGER),
+    ("get_log", ADMIN_OR_PROJECT_MANAGER),
+    ("update_log", ADMIN_OR_PROJECT_MANAGER),
+    ("delete_log", ADMIN_OR_PROJECT_MANAGER),
+    ("get_security_group", ADMIN_OR_PROJECT_READER),
+    ("get_security_group_rule", ADMIN_OR_PROJECT_READER),
+    ("get_address_group", ADMIN_OR_PROJECT_READER),
+    ("get_port", ADMIN_OR_PROJECT_READER),
+    ("get_network", ADMIN_OR_PROJECT_READER),
+    ("get_agent_status", "rule:admin_only"),
+    ("get_agent_events", "rule:admin_only"),
+    ("update_agent_limits", "rule:admin_only"),
+];
+
+const ADMIN_OR_PROJECT_MANAGER: &str =
+    "(rule:admin_only) or (role:manager and project_id:%(project_id)s)";
+const ADMIN_OR_PROJECT_READER: &str =
+    "rule:admin_only or rule:service_api or (role:reader and project_id:%(project_id)s)";
+
+/// How deep expressions and references may nest.
+const MAX_DEPTH: usize = 32;
+
+/// Why a policy is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// The document is not a JSON object of rules.
+    #[error("not a policy: {0}; write one JSON object of \"rule\": \"expression\"")]
+    Document(String),
+    /// A rule's expression cannot be read.
+    #[error("policy rule {rule}: {cause}")]
+    Rule {
+        /// The rule.
+        rule: String,
+        /// What is wrong with it.
+        cause: ExpressionError,
+    },
+    /// A rule refers to itself.
+    #[error("policy rule {0} refers to itself, directly or by other rules")]
+    Cycle(String),
+}
+
+/// Why an expression cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExpressionError {
+    /// Neither text nor a list of lists of text.
+    #[error("must be text")]
+    NotText,
+    /// A word that is no check.
+    #[error("{0:?} is no check: write kind:value, for example role:admin")]
+    NotACheck(String),
+    /// A check that asks a server, or compares by regular expression.
+    #[error("{0:?} is a kind of check that netlog does not support")]
+    Unsupported(String),
+    /// The expression ends too early.
+    #[error("the expression ends where a check is expected")]
+    Unfinished,
+    /// Something stands where the expression should end or go on.
+    #[error("did not expect {0:?} here")]
+    Unexpected(String),
+    /// Too many parentheses or `not`.
+    #[error("nested more than {MAX_DEPTH} deep")]
+    TooDeep,
+}
+
+/// Who asks, as far as rules can see.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Credentials<'a> {
+    /// The caller's roles.
+    pub roles: &'a [String],
+    /// The project that the caller acts for.
+    pub project_id: Option<&'a str>,
+    /// The caller.
+    pub user_id: Option<&'a str>,
+}
+
+/// One expression.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Check {
+    Always,
+    Never,
+    Not(Box<Self>),
+    All(Vec<Self>),
+    Any(Vec<Self>),
+    Rule(String),
+    Role(Template),
+    /// A field of the target has this value.
+    Field {
+        name: String,
+        value: String,
+    },
+    /// A field of the caller equals text made from the target.
+    Credential {
+        name: String,
+        value: Template,
+    },
+    /// A literal equals text made from the target.
+    Literal {
+        literal: String,
+        value: Template,
+    },
+}
+
+/// Text with `%(name)s` in it, which stands for a field of the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Template(String);
+
+/// A set of rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    rules: BTreeMap<String, Check>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let rules = DEFAULTS
+            .iter()
+            // The defaults are read by a test; what cannot be read allows nobody.
+            .map(|(name, text)| ((*name).to_owned(), parse(text).unwrap_or(Check::Never)))
+            .collect();
+        Self { rules }
+    }
+}
+
+impl Policy {
+    /// The defaults, with the rules of a JSON document in their place.
+    ///
+    /// The document may name rules that netlog does not know: a whole policy file of Neutron can
+    /// be given as it is.
+    ///
+    /// # Errors
+    /// When it is not a JSON object, or a rule cannot be read or refers to itself.
+    pub fn with_json(json: &str) -> Result<Self, PolicyError> {
+        let document: BTreeMap<String, Value> =
+            serde_json::from_str(json).map_err(|error| PolicyError::Document(error.to_string()))?;
+        Self::with_rules(document)
+    }
+
+    /// The defaults, with these rules in their place.
+    ///
+    /// # Errors
+    /// When a rule cannot be read or refers to itself.
+    pub fn with_rules(
+        rules: impl IntoIterator<Item = (String, Value)>,
+    ) -> Result<Self, PolicyError> {
+        let mut policy = Self::default();
+        for (rule, expression) in rules {
+            let check = parse_value(&expression).map_err(|cause| PolicyError::Rule {
+                rule: rule.clone(),
+                cause,
+            })?;
+            policy.rules.insert(rule, check);
+        }
+        match policy.rules.keys().find(|name| policy.is_cyclic(name)) {
+            Some(name) => Err(PolicyError::Cycle(name.clone())),
+            None => Ok(policy),
+        }
+    }
+
+    /// Whether a rule lets a caller act on a target, a JSON object.
+    pub fn allows(&self, rule: &str, caller: &Credentials<'_>, target: &Value) -> bool {
+        self.rule(rule)
+            .is_some_and(|check| self.holds(check, caller, target))
+    }
+
+    /// A rule, or `default` in its place.
+    fn rule(&self, name: &str) -> Option<&Check> {
+        self.rules.get(name).or_else(|| self.rules.get("default"))
+    }
+
+    /// Rules are free of cycles ([`Self::with_rules`]), so this ends.
+    fn holds(&self, check: &Check, caller: &Credentials<'_>, target: &Value) -> bool {
+        match check {
+            Check::Always => true,
+            Check::Never => false,
+            Check::Not(check) => !self.holds(check, caller, target),
+            Check::All(checks) => checks.iter().all(|c| self.holds(c, caller, target)),
+            Check::Any(checks) => checks.iter().any(|c| self.holds(c, caller, target)),
+            Check::Rule(name) => self.allows(name, caller, target),
+            Check::Role(role) => role.fill(target).is_some_and(|role| {
+                let role = role.to_lowercase();
+                caller.roles.iter().any(|own| own.to_lowercase() == role)
+            }),
+            Check::Field { name, value } => {
+                text(&target[name.as_str()]).is_some_and(|text| text == *value)
+            }
+            Check::Credential { name, value } => {
+                let own = match name.as_str() {
+                    "project_id" | "tenant_id" | "project" => caller.project_id,
+                    "user_id" | "user" => caller.user_id,
+                    _ => None,
+                };
+                own.is_some_and(|own| value.fill(target).is_some_and(|value| value == own))
+            }
+            Check::Literal { literal, value } => value.fill(target).is_some_and(|v| v == *literal),
+        }
+    }
+
+    /// Whether a rule can be reached from itself.
+    fn is_cyclic(&self, name: &str) -> bool {
+        let mut seen = Vec::new();
+        let mut open: Vec<&Check> = self.rule(name).into_iter().collect();
+        while let Some(check) = open.pop() {
+            match check {
+                Check::Not(check) => open.push(check),
+                Check::All(checks) | Check::Any(checks) => open.extend(checks),
+                Check::Rule(next) => {
+                    // What is not there means the default rule.
+                    let next = if self.rules.contains_key(next) {
+                        next.as_str()
+                    } else {
+                        "default"
+                    };
+                    if next == name {
+                        return true;
+                    }
+                    if !seen.contains(&next) {
+                        seen.push(next);
+                        open.extend(self.rules.get(next));
+                    }
+                }
+                _ => {}
+            }
+        }
+        false
+    }
+}
+
+impl Template {
+    /// The text for a target; `None` where the target lacks a field.
+    fn fill(&self, target: &Value) -> Option<String> {
+        let mut filled = String::new();
+        let mut rest = self.0.as_str();
+        while let Some((before, after)) = rest.split_once("%(") {
+            let (name, after) = after.split_once(")s")?;
+            filled.push_str(before);
+            filled.push_str(&text(target.get(name)?)?);
+            rest = after;
+        }
+        filled.push_str(rest);
+        Some(filled)
+    }
+}
+
+/// A value as Python prints it; lists and objects have no place in a rule.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Bool(true) => Some("True".to_owned()),
+        Value::Bool(false) => Some("False".to_owned()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::String(text) => Some(text.clone()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// An expression as a policy file has it: text, or the older lists (any of lists of all).
+fn parse_value(value: &Value) -> Result<Check, ExpressionError> {
+    let one = |value: &Value| parse(value.as_str().ok_or(ExpressionError::NotText)?);
+    match value {
+        Value::String(text) => parse(text),
+        Value::Array(any) if any.is_empty() => Ok(Check::Always),
+        Value::Array(any) => any
+            .iter()
+            .map(|all| match all {
+                Value::Array(all) => all
+                    .iter()
+                    .map(one)
+                    .collect::<Result<_, _>>()
+                    .map(Check::All),
+                other => one(other),
+            })
+            .collect::<Result<_, _>>()
+            .map(Check::Any),
+        _ => Err(ExpressionError::NotText),
+    }
+}
+
+/// Reads an expression. `and` binds tighter than `or`, `not` tighter than both.
+fn parse(text: &str) -> Result<Check, ExpressionError> {
+    let mut tokens = tokens(text).into_iter().peekable();
+    if tokens.peek().is_none() {
+        return Ok(Check::Always);
+    }
+    let check = any(&mut tokens, 0)?;
+    match tokens.next() {
+        None => Ok(check),
+        Some(token) => Err(ExpressionError::Unexpected(token)),
+    }
+}
+
+type Tokens = Peekable<vec::IntoIter<String>>;
+
+/// Words and parentheses. Parentheses inside a word, as in `%(name)s`, belong to it.
+fn tokens(text: &str) -> Vec<String> {
+    let mut tokens = Vec::new();
+    for mut word in text.split_whitespace() {
+        while let Some(rest) = word.strip_prefix('(') {
+            tokens.push("(".to_owned());
+            word = rest;
+        }
+        let bare = word.trim_end_matches(')');
+        if !bare.is_empty() {
+            tokens.push(bare.to_owned());
+        }
+        tokens.extend(std::iter::repeat_n(")".to_owned(), word.len() - bare.len()));
+    }
+    tokens
+}
+
+/// Takes the next token if it is this word.
+fn take(tokens: &mut Tokens, word: &str) -> bool {
+    tokens
+        .next_if(|token| token.eq_ignore_ascii_case(word))
+        .is_some()
+}
+
+fn any(tokens: &mut Tokens, depth: usize) -> Result<Check, ExpressionError> {
+    let mut checks = vec![all(tokens, depth)?];
+    while take(tokens, "or") {
+        checks.push(all(tokens, depth)?);
+    }
+    Ok(one_or(checks, Check::Any))
+}
+
+fn all(tokens: &mut Tokens, depth: usize) -> Result<Check, ExpressionError> {
+    let mut checks = vec![unary(tokens, depth)?];
+    while take(tokens, "and") {
+        checks.push(unary(tokens, depth)?);
+    }
+    Ok(one_or(checks, Check::All))
+}
+
+/// The only check, or all of them joined.
+fn one_or(mut checks: Vec<Check>, join: fn(Vec<Check>) -> Check) -> Check {
+    match checks.pop() {
+        Some(only) if checks.is_empty() => only,
+        last => {
+            checks.extend(last);
+            join(checks)
+        }
+    }
+}
+
+fn unary(tokens: &mut Tokens, depth: usize) -> Result<Check, ExpressionError> {
+    if depth > MAX_DEPTH {
+        return Err(ExpressionError::TooDeep);
+    }
+    if take(tokens, "not") {
+        return Ok(Check::Not(Box::new(unary(tokens, depth + 1)?)));
+    }
+    if take(tokens, "(") {
+        let check = any(tokens, depth + 1)?;
+        return if take(tokens, ")") {
+            Ok(check)
+        } else {
+            Err(tokens
+                .next()
+                .map_or(ExpressionError::Unfinished, ExpressionError::Unexpected))
+        };
+    }
+    leaf(&tokens.next().ok_or(ExpressionError::Unfinished)?)
+}
+
+/// Reads one check.
+fn leaf(token: &str) -> Result<Check, ExpressionError> {
+    let no_check = || ExpressionError::NotACheck(token.to_owned());
+    match token {
+        "@" => return Ok(Check::Always),
+        "!" => return Ok(Check::Never),
+        _ => {}
+    }
+    let (kind, value) = token.split_once(':').ok_or_else(no_check)?;
+    match kind {
+        "" => Err(no_check()),
+        "rule" => Ok(Check::Rule(value.to_owned())),
+        "role" => Ok(Check::Role(Template(value.to_owned()))),
+        "field" => {
+            let (_, field) = value.split_once(':').ok_or_else(no_check)?;
+            let (name, value) = field.rsplit_once('=').ok_or_else(no_check)?;
+            if value.starts_with('~') {
+                return Err(ExpressionError::Unsupported(token.to_owned()));
+            }
+            Ok(Check::Field {
+                name: name.to_owned(),
+                value: value.to_owned(),
+            })
+        }
+        "http" | "https" => Err(ExpressionError::Unsupported(token.to_owned())),
+        kind => {
+            let value = Template(value.to_owned());
+            Ok(match literal(kind) {
+                Some(literal) => Check::Literal { literal, value },
+                None => Check::Credential {
+                    name: kind.to_owned(),
+                    value,
+                },
+            })
+        }
+    }
+}
+
+/// The text of a Python literal: quoted text, a number, `True`, `False` or `None`.
+fn literal(word: &str) -> Option<String> {
+    for quote in ['\'', '"'] {
+        let inner = word.strip_prefix(quote).and_then(|w| w.strip_suffix(quote));
+        if let Some(inner) = inner {
+            return Some(inner.to_owned());
+        }
+    }
+    let is_literal =
+        matches!(word, "True" | "False" | "None") || word.starts_with(|c: char| c.is_ascii_digit());
+    is_literal.then(|| word.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_defaults_are_read_and_free_of_cycles() {
+        for (name, text) in DEFAULTS {
+            parse(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        assert_eq!(
+            Policy::with_rules(Vec::<(String, Value)>::new()).unwrap(),
+            Policy::default()
+        );
+    }
+
+    fn allows(rule: &str, roles: &str, project: &str, target: &Value) -> bool {
+        let policy = Policy::with_rules([("r".to_owned(), json!(rule))]).unwrap();
+        let roles: Vec<String> = roles.split(',').map(str::to_owned).collect();
+        let caller = Credentials {
+            roles: &roles,
+            project_id: Some(project),
+            user_id: Some("u"),
+        };
+        policy.allows("r", &caller, target)
+    }
+
+    #[test]
+    fn expressions_mean_what_oslo_policy_says() {
+        let target = json!({"project_id": "a", "enabled": true, "n": 5, "gone": null});
+        let table = [
+            ("", true),
+            ("@", true),
+            ("!", false),
+            ("role:Manager", true),
+            ("role:member", false),
+            ("not role:member", true),
+            ("not not role:member", false),
+            ("role:member or role:manager", true),
+            ("role:manager and role:member", false),
+            // `and` binds tighter than `or`.
+            ("role:manager or role:member and role:member", true),
+            ("(role:manager or role:member) and role:member", false),
+            ("((role:manager))", true),
+            ("project_id:%(project_id)s", true),
+            ("tenant_id:%(project_id)s", true),
+            ("project_id:b", false),
+            ("project_id:%(missing)s", false),
+            ("project_id:%(gone)s", false),
+            ("user_id:u", true),
+            ("no_such_field:u", false),
+            ("'a':%(project_id)s", true),
+            ("5:%(n)s", true),
+            ("True:%(enabled)s", true),
+            ("field:logs:enabled=True", true),
+            ("field:logs:enabled=False", false),
+            ("rule:admin_only", false),
+            // What is not there means `default`: admin or owner.
+            ("rule:no_such_rule", true),
+            ("NOT role:member AND role:manager", true),
+        ];
+        for (rule, expected) in table {
+            assert_eq!(allows(rule, "manager", "a", &target), expected, "{rule}");
+        }
+    }
+
+    #[test]
+    fn older_lists_are_any_of_all() {
+        let policy = Policy::with_json(r#"{"a": [["role:x", "role:y"], ["role:z"]], "b": []}"#);
+        let policy = policy.unwrap();
+        let allows = |rule, roles: &[&str]| {
+            let roles: Vec<String> = roles.iter().map(|&r| r.to_owned()).collect();
+            let caller = Credentials {
+                roles: &roles,
+                ..Credentials::default()
+            };
+            policy.allows(rule, &caller, &json!({}))
+        };
+        assert!(allows("a", &["z"]));
+        assert!(allows("a", &["x", "y"]));
+        assert!(!allows("a", &["x"]));
+        assert!(allows("b", &[]));
+    }
+
+    #[test]
+    fn bad_policies_are_refused_with_the_rule_and_the_cause() {
+        let cases = [
+            ("[]", "not a policy"),
+            (r#"{"r": 5}"#, "rule r: must be text"),
+            (r#"{"r": "admin"}"#, "\"admin\" is no check"),
+            (r#"{"r": "role:a and"}"#, "ends where a check is expected"),
+            (r#"{"r": "(role:a"}"#, "ends where a check is expected"),
+            (r#"{"r": "role:a role:b"}"#, "did not expect \"role:b\""),
+            (r#"{"r": "role:a)"}"#, "did not expect \")\""),
+            (r#"{"r": "http://x/"}"#, "does not support"),
+            (r#"{"r": "field:a:b=~x"}"#, "does not support"),
+            (r#"{"r": "rule:s", "s": "not rule:r"}"#, "refers to itself"),
+            (r#"{"owner": "rule:no_such_rule"}"#, "refers to itself"),
+        ];
+        for (json, expected) in cases {
+            let error = Policy::with_json(json).unwrap_err().to_string();
+            assert!(error.contains(expected), "{json}: {error}");
+        }
+        let deep = format!("{}role:a{}", "(".repeat(100), ")".repeat(100));
+        assert_eq!(parse(&deep), Err(ExpressionError::TooDeep));
+    }
+
+    proptest! {
+        #[test]
+        fn reading_an_expression_never_panics(text in "[ ()@!a-c:%'=~]{0,40}|.{0,40}") {
+            if let Ok(check) = parse(&text) {
+                let policy = Policy::default();
+                policy.holds(&check, &Credentials::default(), &json!({"a": "b"}));
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Records: one line for each security event.
+//!
+//! A record has three parts: the time; what is known before the packet (who logs it, for which
+//! port, and the verdict); and the packet's headers. The middle part is rendered when tables
+//! change, in two pieces: the [head](Format::head), one for each port, action and set of log
+//! objects, and the [tail](Format::tail), one for each rule or reason. Only the time and the
+//! headers are rendered for each event.
+
+mod text;
+mod timestamp;
+
+use std::fmt;
+
+use netlog_packet::{Packet, Payload};
+use uuid::Uuid;
+
+pub use timestamp::{Timestamp, TimestampStyle};
+
+use crate::rule::Direction;
+
+/// What the firewall did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// It let a new session pass.
+    Accept,
+    /// It dropped a packet.
+    Drop,
+}
+
+impl Action {
+    /// Neutron's word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accept => "ACCEPT",
+            Self::Drop => "DROP",
+        }
+    }
+}
+
+/// Why a packet was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// No rule of the port allows it.
+    NoRule,
+    /// Connection tracking finds that it belongs to no connection and opens none.
+    InvalidState,
+    /// It left a port with an address that is not the port's.
+    AntiSpoof,
+    /// A port sent what only DHCP servers and routers may send. To the switch it looks like
+    /// [`AntiSpoof`](Self::AntiSpoof); the packet tells.
+    DhcpOrRaServer,
+    /// The rule that allowed its connection is gone.
+    RuleWithdrawn,
+    /// The switch did not say.
+    Unknown,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 6] = [
+        Self::NoRule,
+        Self::InvalidState,
+        Self::AntiSpoof,
+        Self::DhcpOrRaServer,
+        Self::RuleWithdrawn,
+        Self::Unknown,
+    ];
+
+    /// The word that stands in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoRule => "no-rule",
+            Self::InvalidState => "invalid-state",
+            Self::AntiSpoof => "anti-spoof",
+            Self::DhcpOrRaServer => "dhcp-or-ra-server",
+            Self::RuleWithdrawn => "rule-withdrawn",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whose event it is: the part of a record that depends on the port and the log objects.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// What the firewall did.
+    pub action: Action,
+    /// The port's project.
+    pub project_id: &'a str,
+    /// The log objects that want the event.
+    pub logs: &'a [Uuid],
+    /// The port.
+    pub port: Uuid,
+}
+
+/// Why the firewall did it: the part of a record that depends on the rule or reason.
+#[derive(Clone, Copy, Debug)]
+pub enum Verdict<'a> {
+    /// These rules allow the session, the one that names the event first; empty when no known
+    /// rule does.
+    Rules(&'a [Uuid]),
+    /// The packet was dropped for this reason.
+    Reason(Reason),
+}
+
+/// The layout of a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Layout {
+    /// The layout of the reference's documentation, with direction and rule or reason added.
+    #[default]
+    Text,
+    /// What the reference's driver writes after its log prefix.
+    Neutron,
+}
+
+/// How records are written.
+#[derive(Clone, Copy, Debug)]
+pub struct Format {
+    /// The layout.
+    pub layout: Layout,
+    /// How [`Layout::Text`] starts a record.
+    pub timestamp: TimestampStyle,
+    /// Whether [`Layout::Text`] shows `direction=` and `security_group_rule_id=` or `reason=`.
+    pub extra_fields: bool,
+    /// Whether the bytes behind the decoded headers are shown.
+    pub payload: Payload,
+}
+
+impl Default for Format {
+    fn default() -> Self {
+        Self {
+            layout: Layout::Text,
+            timestamp: TimestampStyle::Rfc3164,
+            extra_fields: true,
+            payload: Payload::Omit,
+        }
+    }
+}
+
+impl Format {
+    /// The part of a record that says whose event it is.
+    pub fn head(self, scope: &Scope<'_>, out: &mut Vec<u8>) {
+        text::head(scope, out);
+    }
+
+    /// The part of a record that says why the firewall did it.
+    pub fn tail(self, direction: Direction, verdict: &Verdict<'_>, out: &mut Vec<u8>) {
+        match self.layout {
+            Layout::Text if self.extra_fields => text::tail(direction, verdict, out),
+            Layout::Text | Layout::Neutron => {}
+        }
+    }
+
+    /// Whether a record names every rule that allows a session, and not the first only.
+    pub const fn names_every_rule(self) -> bool {
+        false
+    }
+}
+
+/// Writes records, each a line.
+#[derive(Debug)]
+pub struct Recorder {
+    format: Format,
+    clock: timestamp::Clock,
+}
+
+impl Recorder {
+    /// A writer of records in this format.
+    pub fn new(format: Format) -> Self {
+        Self {
+            format,
+            clock: timestamp::Clock::new(format.timestamp),
+        }
+    }
+
+    /// The format.
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Appends one record, line feed included.
+    ///
+    /// `head` and `tail` must come from the same [`Format`].
+    pub fn write(
+        &mut self,
+        time: Timestamp,
+        head: &[u8],
+        tail: &[u8],
+        packet: &Packet<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        match self.format.layout {
+            Layout::Text => {
+                self.clock.write(time, out);
+                out.extend_from_slice(head);
+                out.extend_from_slice(tail);
+                out.push(b' ');
+            }
+            Layout::Neutron => {
+                out.extend_from_slice(head);
+                out.extend_from_slice(b" pkt=");
+            }
+        }
+        packet.write_text(self.format.payload, out);
+        out.push(b'\n');
+    }
+}

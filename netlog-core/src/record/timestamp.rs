@@ -1,0 +1,191 @@
+//! The time of a record.
+
+use time::{Month, OffsetDateTime, UtcOffset};
+
+/// The moment of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timestamp {
+    /// Nanoseconds since the Unix epoch.
+    pub unix_nanos: i64,
+    /// Seconds that local time is ahead of UTC at that moment.
+    pub utc_offset: i32,
+}
+
+/// How a record starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimestampStyle {
+    /// `Mmm dd hh:mm:ss` in local time, as RFC 3164, section 4.1.2 has it and the reference's
+    /// documentation shows.
+    #[default]
+    Rfc3164,
+    /// RFC 3339 in UTC with microseconds.
+    Rfc3339,
+    /// Nothing: where the line goes, a timestamp is put before it.
+    None,
+}
+
+/// Writes timestamps; what changes once a second is rendered once a second.
+#[derive(Debug)]
+pub(super) struct Clock {
+    style: TimestampStyle,
+    second: Option<(i64, i32)>,
+    rendered: Vec<u8>,
+}
+
+impl Clock {
+    pub(super) const fn new(style: TimestampStyle) -> Self {
+        Self {
+            style,
+            second: None,
+            rendered: Vec::new(),
+        }
+    }
+
+    /// Appends the timestamp and a space, or nothing.
+    pub(super) fn write(&mut self, time: Timestamp, out: &mut Vec<u8>) {
+        const NANOS: i64 = 1_000_000_000;
+        let second = time.unix_nanos.div_euclid(NANOS);
+        if self.second != Some((second, time.utc_offset)) {
+            self.second = Some((second, time.utc_offset));
+            self.render(second, time.utc_offset);
+        }
+        out.extend_from_slice(&self.rendered);
+        if self.style == TimestampStyle::Rfc3339 {
+            let mut micros = time.unix_nanos.rem_euclid(NANOS).unsigned_abs() / 1000;
+            let mut fraction = *b".000000Z ";
+            for digit in fraction[1..7].iter_mut().rev() {
+                let value = (micros % 10) as u8;
+                *digit = b'0' + value;
+                micros /= 10;
+            }
+            out.extend_from_slice(&fraction);
+        }
+    }
+
+    fn render(&mut self, second: i64, utc_offset: i32) {
+        self.rendered.clear();
+        let utc = OffsetDateTime::from_unix_timestamp(second).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        match self.style {
+            TimestampStyle::None => {}
+            TimestampStyle::Rfc3164 => {
+                let offset = UtcOffset::from_whole_seconds(utc_offset).unwrap_or(UtcOffset::UTC);
+                let local = utc.to_offset(offset);
+                self.rendered
+                    .extend_from_slice(abbreviation(local.month()).as_bytes());
+                self.rendered.push(b' ');
+                self.two_digits(local.day(), b' ');
+                self.rendered.push(b' ');
+                self.clock(local);
+                self.rendered.push(b' ');
+            }
+            TimestampStyle::Rfc3339 => {
+                let year = utc.year().unsigned_abs();
+                let (century, year) = ((year / 100 % 100) as u8, (year % 100) as u8);
+                self.two_digits(century, b'0');
+                self.two_digits(year, b'0');
+                self.rendered.push(b'-');
+                self.two_digits(utc.month().into(), b'0');
+                self.rendered.push(b'-');
+                self.two_digits(utc.day(), b'0');
+                self.rendered.push(b'T');
+                self.clock(utc);
+            }
+        }
+    }
+
+    /// `hh:mm:ss`
+    fn clock(&mut self, time: OffsetDateTime) {
+        self.two_digits(time.hour(), b'0');
+        self.rendered.push(b':');
+        self.two_digits(time.minute(), b'0');
+        self.rendered.push(b':');
+        self.two_digits(time.second(), b'0');
+    }
+
+    fn two_digits(&mut self, value: u8, pad: u8) {
+        let tens = if value < 10 { pad } else { b'0' + value / 10 };
+        self.rendered.extend_from_slice(&[tens, b'0' + value % 10]);
+    }
+}
+
+const fn abbreviation(month: Month) -> &'static str {
+    match month {
+        Month::January => "Jan",
+        Month::February => "Feb",
+        Month::March => "Mar",
+        Month::April => "Apr",
+        Month::May => "May",
+        Month::June => "Jun",
+        Month::July => "Jul",
+        Month::August => "Aug",
+        Month::September => "Sep",
+        Month::October => "Oct",
+        Month::November => "Nov",
+        Month::December => "Dec",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(style: TimestampStyle, unix_nanos: i64, utc_offset: i32) -> String {
+        let mut out = Vec::new();
+        Clock::new(style).write(
+            Timestamp {
+                unix_nanos,
+                utc_offset,
+            },
+            &mut out,
+        );
+        String::from_utf8(out).unwrap()
+    }
+
+    /// 2018-05-05 09:05:07.000123 UTC.
+    const DOCUMENTED: i64 = 1_525_511_107_000_123_000;
+
+    #[test]
+    fn as_documented() {
+        assert_eq!(
+            written(TimestampStyle::Rfc3164, DOCUMENTED, 0),
+            "May  5 09:05:07 "
+        );
+        assert_eq!(
+            written(TimestampStyle::Rfc3164, DOCUMENTED, 3 * 3600),
+            "May  5 12:05:07 "
+        );
+        assert_eq!(
+            written(TimestampStyle::Rfc3164, DOCUMENTED, -10 * 3600),
+            "May  4 23:05:07 "
+        );
+        assert_eq!(
+            written(TimestampStyle::Rfc3339, DOCUMENTED, 3 * 3600),
+            "2018-05-05T09:05:07.000123Z "
+        );
+        assert_eq!(written(TimestampStyle::None, DOCUMENTED, 0), "");
+        assert_eq!(
+            written(TimestampStyle::Rfc3339, -1, 0),
+            "1969-12-31T23:59:59.999999Z "
+        );
+    }
+
+    #[test]
+    fn the_rendered_second_follows_time_and_offset() {
+        let mut clock = Clock::new(TimestampStyle::Rfc3164);
+        let mut line = |unix_nanos, utc_offset| {
+            let mut out = Vec::new();
+            clock.write(
+                Timestamp {
+                    unix_nanos,
+                    utc_offset,
+                },
+                &mut out,
+            );
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(line(DOCUMENTED, 0), "May  5 09:05:07 ");
+        assert_eq!(line(DOCUMENTED + 999_000_000, 0), "May  5 09:05:07 ");
+        assert_eq!(line(DOCUMENTED + 1_000_000_000, 0), "May  5 09:05:08 ");
+        assert_eq!(line(DOCUMENTED + 1_000_000_000, 3600), "May  5 10:05:08 ");
+    }
+}

@@ -1,0 +1,285 @@
+//! Session folding: one ACCEPT for each new session and port.
+//!
+//! The switch reports a session as new with every packet until the first reply. The table here
+//! remembers sessions that were seen, so that the repeats fold into the first.
+//!
+//! It is bounded: sets of eight entries, chosen by a keyed hash, so that an attacker who does
+//! not know the key cannot aim at one set. When a set is full its least recently seen entry
+//! makes room, and the eviction is counted: a session that was evicted while still unanswered is
+//! reported once more. Filling the table takes as many live sessions as it has entries within
+//! the idle time.
+
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use foldhash::quality::FixedState;
+use netlog_packet::{Network, Summary, Transport};
+
+use crate::flow::Slot;
+use crate::rule::Direction;
+
+/// Flag of the TCP header that opens a session (RFC 9293, section 3.1).
+const SYN: u8 = 0x02;
+
+/// Entries in one set.
+const WAYS: usize = 8;
+
+/// What makes two packets one session of one port.
+///
+/// The 5-tuple, the port and the direction. TCP sessions are told apart by the sequence number
+/// of their SYN as well, because the switch never shows how a session ends; ICMP echoes by their
+/// identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SessionKey {
+    slot: Slot,
+    egress: bool,
+    protocol: u8,
+    src: IpAddr,
+    dst: IpAddr,
+    /// Source and destination port, or ICMP identifier and type.
+    ports: (u16, u16),
+    /// Initial sequence number.
+    sequence: u32,
+}
+
+impl SessionKey {
+    /// The session that an accepted packet belongs to; `None` for packets that are not IP.
+    pub fn new(slot: Slot, direction: Direction, packet: &Summary) -> Option<Self> {
+        let (src, dst): (IpAddr, IpAddr) = match packet.network {
+            Network::Ipv4 { src, dst } => (src.into(), dst.into()),
+            Network::Ipv6 { src, dst } => (src.into(), dst.into()),
+            _ => return None,
+        };
+        let (ports, sequence) = match packet.transport {
+            Transport::Tcp {
+                src_port,
+                dst_port,
+                seq,
+                flags,
+            } => ((src_port, dst_port), if flags & SYN == 0 { 0 } else { seq }),
+            Transport::Udp { src_port, dst_port }
+            | Transport::Sctp {
+                src_port, dst_port, ..
+            } => ((src_port, dst_port), 0),
+            Transport::Icmp { kind, id, .. } | Transport::Icmpv6 { kind, id, .. } => {
+                ((id.unwrap_or(0), kind.into()), 0)
+            }
+            Transport::None => ((0, 0), 0),
+        };
+        Some(Self {
+            slot,
+            egress: direction == Direction::Egress,
+            protocol: packet.protocol.unwrap_or(0),
+            src,
+            dst,
+            ports,
+            sequence,
+        })
+    }
+}
+
+/// What the table knows of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It is new: this packet is the event.
+    First,
+    /// It is new, and another session had to be forgotten for it.
+    FirstEvicting,
+    /// It was seen within the idle time: the packet folds into the first.
+    Again,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    key: SessionKey,
+    last_seen: Duration,
+}
+
+/// The sessions that were seen lately.
+#[derive(Debug)]
+pub struct SessionTable {
+    entries: Box<[Option<Entry>]>,
+    idle: Duration,
+    hasher: FixedState,
+}
+
+impl SessionTable {
+    /// Entries of a table where nothing else is asked for.
+    pub const DEFAULT_CAPACITY: usize = 65_536;
+    /// How long a session is remembered after its last packet where nothing else is asked for.
+    pub const DEFAULT_IDLE: Duration = Duration::from_secs(60);
+
+    /// A table for at least `capacity` sessions, which are forgotten `idle` after their last
+    /// packet. `seed` keys the hash and should not be guessable.
+    pub fn new(capacity: usize, idle: Duration, seed: u64) -> Self {
+        let sets = capacity.div_ceil(WAYS).next_power_of_two();
+        Self {
+            entries: vec![None; sets * WAYS].into_boxed_slice(),
+            idle,
+            hasher: FixedState::with_seed(seed),
+        }
+    }
+
+    /// Looks a session up and remembers it as seen at `now`, a time since any fixed moment.
+    pub fn see(&mut self, key: &SessionKey, now: Duration) -> Seen {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "any bits of the hash will do"
+        )]
+        let hash = self.hasher.hash_one(key) as usize;
+        let set = (hash & (self.entries.len() / WAYS - 1)) * WAYS;
+        let set = &mut self.entries[set..set + WAYS];
+
+        let live = |entry: &Entry| now.saturating_sub(entry.last_seen) < self.idle;
+        let mut victim = 0;
+        let mut victim_seen = Some(Duration::MAX);
+        for (at, entry) in set.iter_mut().enumerate() {
+            match entry {
+                Some(entry) if live(entry) => {
+                    if entry.key == *key {
+                        entry.last_seen = now;
+                        return Seen::Again;
+                    }
+                    if victim_seen.is_some_and(|seen| entry.last_seen < seen) {
+                        (victim, victim_seen) = (at, Some(entry.last_seen));
+                    }
+                }
+                _ => (victim, victim_seen) = (at, None),
+            }
+        }
+        set[victim] = Some(Entry {
+            key: *key,
+            last_seen: now,
+        });
+        if victim_seen.is_some() {
+            Seen::FirstEvicting
+        } else {
+            Seen::First
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netlog_packet::{Fragment, MacAddr};
+
+    use super::*;
+
+    fn packet(transport: Transport, protocol: u8) -> Summary {
+        Summary {
+            network: Network::Ipv4 {
+                src: [10, 0, 0, 1].into(),
+                dst: [10, 0, 0, 2].into(),
+            },
+            protocol: Some(protocol),
+            fragment: Fragment::None,
+            transport,
+            dl_src: MacAddr([0; 6]),
+            dl_dst: MacAddr([0; 6]),
+            ..Summary::default()
+        }
+    }
+
+    fn tcp(src_port: u16, seq: u32, flags: u8) -> Summary {
+        packet(
+            Transport::Tcp {
+                src_port,
+                dst_port: 80,
+                seq,
+                flags,
+            },
+            6,
+        )
+    }
+
+    fn key(packet: &Summary) -> SessionKey {
+        SessionKey::new(1, Direction::Ingress, packet).unwrap()
+    }
+
+    fn second(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn repeats_fold_and_new_sessions_do_not() {
+        let mut table = SessionTable::new(64, second(60), 7);
+        let mut see = |packet: &Summary, at| table.see(&key(packet), second(at));
+        assert_eq!(see(&tcp(1000, 1, SYN), 0), Seen::First);
+        assert_eq!(
+            see(&tcp(1000, 1, SYN), 1),
+            Seen::Again,
+            "a retransmitted SYN"
+        );
+        assert_eq!(
+            see(&tcp(1000, 2, SYN), 2),
+            Seen::First,
+            "another session from the same port"
+        );
+        assert_eq!(
+            see(&tcp(1001, 1, SYN), 2),
+            Seen::First,
+            "another source port"
+        );
+        let udp = packet(
+            Transport::Udp {
+                src_port: 5,
+                dst_port: 53,
+            },
+            17,
+        );
+        assert_eq!(see(&udp, 2), Seen::First);
+        assert_eq!(see(&udp, 61), Seen::Again);
+        assert_eq!(
+            see(&udp, 120),
+            Seen::Again,
+            "the idle time starts again with each packet"
+        );
+        assert_eq!(see(&udp, 180), Seen::First, "idle for 60 s");
+        let echo = |id| {
+            packet(
+                Transport::Icmp {
+                    kind: 8,
+                    code: 0,
+                    id: Some(id),
+                },
+                1,
+            )
+        };
+        assert_eq!(see(&echo(1), 180), Seen::First);
+        assert_eq!(see(&echo(1), 181), Seen::Again);
+        assert_eq!(see(&echo(2), 181), Seen::First);
+    }
+
+    #[test]
+    fn the_same_packet_is_one_session_for_each_port_and_direction() {
+        let mut table = SessionTable::new(64, second(60), 7);
+        let packet = tcp(1000, 1, SYN);
+        for slot in [1, 2] {
+            for direction in [Direction::Ingress, Direction::Egress] {
+                let key = SessionKey::new(slot, direction, &packet).unwrap();
+                assert_eq!(table.see(&key, second(0)), Seen::First);
+                assert_eq!(table.see(&key, second(0)), Seen::Again);
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_counts_what_it_forgets() {
+        let mut table = SessionTable::new(64, second(60), 7);
+        let mut evicted = 0;
+        for port in 0..1000 {
+            match table.see(&key(&tcp(port, 1, SYN)), second(0)) {
+                Seen::FirstEvicting => evicted += 1,
+                Seen::First => {}
+                Seen::Again => panic!("port {port} was never seen"),
+            }
+        }
+        assert_eq!(evicted, 1000 - 64);
+        assert_eq!(
+            table.see(&key(&tcp(999, 1, SYN)), second(0)),
+            Seen::Again,
+            "the newest stays"
+        );
+    }
+}
