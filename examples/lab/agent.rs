@@ -179,6 +179,7 @@ impl<'a> Agent<'a> {
             "NETLOG_ENDPOINT",
             format!("unix:{}", self.file("api.sock").display()),
         );
+        command.env("NETLOG_TOKEN", "operator");
         Ok(command)
     }
 
