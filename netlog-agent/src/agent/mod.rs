@@ -150,7 +150,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
             messages: sender,
             status,
         }),
-        drivers: LogDrivers::open_vswitch(),
+        drivers: LogDrivers::default(),
         auth,
         policy: Arc::new(ArcSwap::from_pointee(Policy::default())),
         clock: clock::utc_now,
