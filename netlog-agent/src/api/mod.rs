@@ -1,6 +1,6 @@
 //! The agent's HTTP API: Neutron's logging API, and what its clients need around it.
 //!
-//! A request is read and answered synchronously, in [`Api::answer`]; around it,
+//! A request is read and answered synchronously, in `Api::answer`; around it,
 //! [`serve`](serve()) and the router deal with connections, limits and waiting. So the API is a
 //! function from a request and the state of store and inventory to a reply, and nearly all of it
 //! is tested against exchanges that were recorded from Neutron.
