@@ -118,7 +118,12 @@ impl Site {
 
     pub(crate) fn start_switch(&self, janitor: &Arc<Janitor>) -> Result<Process, LabError> {
         let database = self.run_dir().join("conf.db");
-        tools::run(self.tool("ovsdb-tool").arg("create").arg(&database))?;
+        tools::run(
+            self.tool("ovsdb-tool")
+                .arg("create")
+                .arg(&database)
+                .stdin(janitor.hold()?),
+        )?;
         let remote = format!("--remote=punix:{}", self.db_socket().display());
         let server = self.start_daemon(janitor, "ovsdb-server", |command| {
             command.arg(&database).arg(remote);
@@ -138,8 +143,10 @@ impl Site {
             "ovs-vswitchd",
             &self.run_dir().join("ovs-vswitchd.ctl"),
         )?;
-        // Returns when vswitchd has put the database into effect.
-        self.ovs_vsctl(&["set", "Open_vSwitch", ".", "external_ids:lab=netlog"])?;
+        // Any change will do: ovs-vsctl returns when vswitchd has put it, and
+        // all bridges and ports with it, into effect.
+        let change = format!("external_ids:vswitchd-pid={}", vswitchd.id());
+        self.ovs_vsctl(&["set", "Open_vSwitch", ".", &change])?;
         Ok(vswitchd)
     }
 

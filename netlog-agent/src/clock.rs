@@ -33,7 +33,11 @@ pub struct LocalClock {
 impl LocalClock {
     /// A clock in the host's time zone.
     pub fn new() -> Self {
-        Self { zone: TimeZone::system(), second: i64::MIN, utc_offset: 0 }
+        Self {
+            zone: TimeZone::system(),
+            second: i64::MIN,
+            utc_offset: 0,
+        }
     }
 
     /// The time now. The time zone is asked once a second.
@@ -44,8 +48,14 @@ impl LocalClock {
             self.utc_offset = jiff::Timestamp::from_second(time.tv_sec)
                 .map_or(0, |now| self.zone.to_offset(now).seconds());
         }
-        let unix_nanos = time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec);
-        Timestamp { unix_nanos, utc_offset: self.utc_offset }
+        let unix_nanos = time
+            .tv_sec
+            .saturating_mul(1_000_000_000)
+            .saturating_add(time.tv_nsec);
+        Timestamp {
+            unix_nanos,
+            utc_offset: self.utc_offset,
+        }
     }
 }
 

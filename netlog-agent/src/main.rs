@@ -48,8 +48,9 @@ fn main() -> ExitCode {
         .init();
 
     let files = args.config_file.into_iter().map(Location::File);
-    let locations: Vec<Location> =
-        files.chain(args.config_dir.into_iter().map(Location::Dir)).collect();
+    let locations: Vec<Location> = files
+        .chain(args.config_dir.into_iter().map(Location::Dir))
+        .collect();
     let config = match Config::load(&locations) {
         Ok((config, warnings)) => {
             warnings.iter().for_each(|warning| warn!("{warning}"));
@@ -60,7 +61,11 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = if args.check { agent::check(&config) } else { agent::run(&config) };
+    let outcome = if args.check {
+        agent::check(&config)
+    } else {
+        agent::run(&config)
+    };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {

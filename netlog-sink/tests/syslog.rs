@@ -77,7 +77,12 @@ fn a_record_that_is_too_long_fails_alone_and_is_not_cut() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let service = service(&path);
-    let worker = Worker::spawn(SyslogSink::new(&path, Facility::LOG_USER, "netlog"), 4, ONCE).unwrap();
+    let worker = Worker::spawn(
+        SyslogSink::new(&path, Facility::LOG_USER, "netlog"),
+        4,
+        ONCE,
+    )
+    .unwrap();
     let long = "x".repeat(8 << 20);
     worker
         .handle()
@@ -166,7 +171,12 @@ fn a_service_that_hangs_fails_records_in_bounded_time() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let service = service(&path);
-    let worker = Worker::spawn(SyslogSink::new(&path, Facility::LOG_USER, "netlog"), 4, ONCE).unwrap();
+    let worker = Worker::spawn(
+        SyslogSink::new(&path, Facility::LOG_USER, "netlog"),
+        4,
+        ONCE,
+    )
+    .unwrap();
     // More than the socket holds; nobody reads.
     let mut batch = Batch::default();
     for number in 0..10_000 {

@@ -5,10 +5,10 @@ mod status;
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
-use std::io;
 
 use arc_swap::ArcSwap;
 use netlog_core::classify::Tables;
@@ -27,14 +27,15 @@ use tracing::{error, info};
 
 use self::state::{Agent, Message, Parts};
 use self::status::Status;
-use crate::api::{self, Api, BindError, Listener};
-use crate::config::{self, Config};
+use crate::api::tokens::{self, TokensError};
+use crate::api::{self, Api, Auth, BindError, Listener};
+use crate::clock;
+use crate::config::{self, AuthStrategy, Config};
 use crate::inventory::{self, FileError, Watcher};
 use crate::ovsdb;
 use crate::pipeline::{self, Pipeline};
 use crate::store::{Store, StoreError};
 use crate::switch::Switch;
-use crate::clock;
 
 /// Batches that wait for the sink at most.
 const SINK_QUEUE: usize = 256;
@@ -58,6 +59,9 @@ pub enum Error {
     /// Records cannot be written.
     #[error("[network_log] local_output_log_base: {0}")]
     Sink(#[from] SinkError),
+    /// Callers cannot be told.
+    #[error("[api] tokens_file: {0}")]
+    Tokens(#[from] TokensError),
     /// The API cannot listen.
     #[error("[api] bind: {0}")]
     Bind(#[from] BindError),
@@ -69,10 +73,11 @@ pub enum Error {
 /// Checks everything that can be checked without starting: what `--check` does.
 ///
 /// # Errors
-/// When the inventory cannot be read or the limits make no sense. The configuration itself was
+/// When inventory or tokens cannot be read, or the limits make no sense. The configuration itself was
 /// checked when it was loaded.
 pub fn check(config: &Config) -> Result<(), Error> {
     limits(config)?;
+    auth(config)?;
     inventory::load(&config.inventory.path)?;
     Ok(())
 }
@@ -88,8 +93,11 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let store = Arc::new(Store::open(&config.database.path)?);
     let sink = sink(config)?;
     let format = format(config);
+    let auth = auth(config)?;
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let listener = runtime.block_on(Listener::bind(&config.api.bind))?;
 
     let (sender, messages) = mpsc::channel();
@@ -97,7 +105,11 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let tables = Arc::new(ArcSwap::from_pointee(Tables::empty(format)));
     let bridge = config.ovs.integration_bridge.clone();
     let profile = profile(config);
-    let status = Arc::new(Status::new(bridge.clone(), Arc::clone(&ledger), sink.counters()));
+    let status = Arc::new(Status::new(
+        bridge.clone(),
+        Arc::clone(&ledger),
+        sink.counters(),
+    ));
 
     let signals = watch_signals(sender.clone())?;
     let pipeline = Pipeline::new(pipeline::Parts {
@@ -134,19 +146,24 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let api = Api {
         store,
         inventory,
-        agent: Arc::new(ApiSeam { messages: sender, status }),
+        agent: Arc::new(ApiSeam {
+            messages: sender,
+            status,
+        }),
         drivers: LogDrivers::default(),
-        auth: api::Auth::NoAuth,
+        auth,
         policy: Arc::new(ArcSwap::from_pointee(Policy::default())),
         clock: clock::utc_now,
     };
     let (stop_api, stopped) = oneshot::channel::<()>();
-    let api = thread::Builder::new().name("api".to_owned()).spawn(move || {
-        runtime.block_on(api::serve(listener, api, async {
-            // An error means that the agent is gone: stop as well.
-            let _ = stopped.await;
-        }));
-    })?;
+    let api = thread::Builder::new()
+        .name("api".to_owned())
+        .spawn(move || {
+            runtime.block_on(api::serve(listener, api, async {
+                // An error means that the agent is gone: stop as well.
+                let _ = stopped.await;
+            }));
+        })?;
 
     info!(version = env!("CARGO_PKG_VERSION"), api = %config.api.bind, "netlog-agent started");
     agent.run(&messages, || sink.reopen());
@@ -167,17 +184,28 @@ pub fn run(config: &Config) -> Result<(), Error> {
 
 fn limits(config: &Config) -> Result<Option<Limits>, LimitError> {
     let burst = config.network_log.burst_limit;
-    config.network_log.rate_limit.map(|rate| Limits::new(rate.into(), burst.into())).transpose()
+    config
+        .network_log
+        .rate_limit
+        .map(|rate| Limits::new(rate.into(), burst.into()))
+        .transpose()
+}
+
+fn auth(config: &Config) -> Result<Auth, TokensError> {
+    Ok(match config.api.auth_strategy {
+        AuthStrategy::NoAuth => Auth::NoAuth,
+        AuthStrategy::TrustedHeaders => Auth::TrustedHeaders,
+        AuthStrategy::StaticTokens => Auth::StaticTokens(tokens::load(&config.api.tokens_file)?),
+    })
 }
 
 fn sink(config: &Config) -> Result<Worker, Error> {
-    let worker = match &config.network_log.local_output_log_base {
-        Some(path) => Worker::spawn(FileSink::open(path)?, SINK_QUEUE, Retry::default()),
-        None => {
-            let syslog = &config.syslog;
-            let sink = SyslogSink::new(&syslog.socket, syslog.facility.into(), &*syslog.tag);
-            Worker::spawn(sink, SINK_QUEUE, Retry::default())
-        }
+    let worker = if let Some(path) = &config.network_log.local_output_log_base {
+        Worker::spawn(FileSink::open(path)?, SINK_QUEUE, Retry::default())
+    } else {
+        let syslog = &config.syslog;
+        let sink = SyslogSink::new(&syslog.socket, syslog.facility.into(), &*syslog.tag);
+        Worker::spawn(sink, SINK_QUEUE, Retry::default())
     };
     Ok(worker?)
 }
@@ -197,7 +225,11 @@ fn format(config: &Config) -> Format {
             config::Timestamp::Rfc3339 => TimestampStyle::Rfc3339,
         },
         extra_fields: log.extra_fields,
-        payload: if log.payload { Payload::Include } else { Payload::Omit },
+        payload: if log.payload {
+            Payload::Include
+        } else {
+            Payload::Omit
+        },
     }
 }
 
@@ -230,14 +262,20 @@ fn tell<T: Send + 'static>(
 fn watch_signals(sender: mpsc::Sender<Message>) -> io::Result<signal_hook::iterator::Handle> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let handle = signals.handle();
-    thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for signal in signals.forever() {
-            let message = if signal == SIGHUP { Message::Reload } else { Message::Stop };
-            if sender.send(message).is_err() {
-                return;
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                let message = if signal == SIGHUP {
+                    Message::Reload
+                } else {
+                    Message::Stop
+                };
+                if sender.send(message).is_err() {
+                    return;
+                }
             }
-        }
-    })?;
+        })?;
     Ok(handle)
 }
 

@@ -147,7 +147,10 @@ impl Agent {
             }
             ovsdb::Event::Topology(topology) => {
                 let bridge = &self.parts.bridge;
-                match (self.topology.has_bridge(bridge), topology.has_bridge(bridge)) {
+                match (
+                    self.topology.has_bridge(bridge),
+                    topology.has_bridge(bridge),
+                ) {
                     (_, false) => warn!("bridge {bridge} does not exist; waiting for it"),
                     (false, true) => info!("bridge {bridge} is there"),
                     (true, true) => {}
@@ -161,13 +164,19 @@ impl Agent {
     fn switch_event(&mut self, event: switch::Event) {
         match event {
             switch::Event::Attached { version } => {
-                info!("attached to bridge {}, OpenFlow {version}", self.parts.bridge);
+                info!(
+                    "attached to bridge {}, OpenFlow {version}",
+                    self.parts.bridge
+                );
                 self.attached = true;
                 self.parts.status.attached(Some(version));
                 self.renew(None);
             }
             switch::Event::Detached { reason } => {
-                warn!("not attached to bridge {}: {reason}; trying again", self.parts.bridge);
+                warn!(
+                    "not attached to bridge {}: {reason}; trying again",
+                    self.parts.bridge
+                );
                 self.attached = false;
                 self.parts.status.attached(None);
                 // Whoever waits is let go: the change is stored, and in force once the switch
@@ -186,7 +195,10 @@ impl Agent {
                 }
             }
             switch::Event::Refused { reason } => {
-                error!("bridge {} refused the log flows: {reason}", self.parts.bridge);
+                error!(
+                    "bridge {} refused the log flows: {reason}",
+                    self.parts.bridge
+                );
             }
         }
     }

@@ -71,7 +71,8 @@ impl Status {
                 counters: self.ledger.port(attached.slot),
             })
         };
-        self.ports.store(Arc::new(attached.iter().filter_map(logged).collect()));
+        self.ports
+            .store(Arc::new(attached.iter().filter_map(logged).collect()));
     }
 
     /// Everything as JSON: the body of `GET /v1/status`.

@@ -5,6 +5,7 @@ use std::fmt;
 use axum::http::HeaderMap;
 use netlog_core::log::Caller;
 use netlog_core::policy::{Credentials, Policy};
+use serde::Deserialize;
 use serde_json::json;
 
 /// The project of callers who need not say who they are, as Neutron calls it.
@@ -24,6 +25,8 @@ pub enum Auth {
 }
 
 /// A token that stands for a caller.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StaticToken {
     /// What the caller sends.
     pub token: String,

@@ -25,6 +25,7 @@ mod logs;
 mod query;
 mod reply;
 mod serve;
+pub mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -175,10 +175,16 @@ impl Config {
 
     /// The rules that concern more than one option.
     fn check(&self, ini: &Ini) -> Result<(), Error> {
-        let AuthStrategy::NoAuth = self.api.auth_strategy;
-        match (&self.api.bind, ini.last("api", "bind")) {
-            (Bind::Tcp(address), Some(entry))
-                if !address.ip().is_loopback() && !self.api.allow_unauthenticated_remote =>
+        let api = &self.api;
+        let entry = ini
+            .last("api", "bind")
+            .or_else(|| ini.last("api", "auth_strategy"));
+        let (Bind::Tcp(address), Some(entry)) = (&api.bind, entry) else {
+            return Ok(());
+        };
+        match api.auth_strategy {
+            AuthStrategy::NoAuth
+                if !address.ip().is_loopback() && !api.allow_unauthenticated_remote =>
             {
                 Err(Error::value(
                     entry,
@@ -186,6 +192,11 @@ impl Config {
                      unless allow_unauthenticated_remote = true",
                 ))
             }
+            AuthStrategy::TrustedHeaders => Err(Error::value(
+                entry,
+                "with auth_strategy = trusted-headers bind = unix:PATH, since whoever reaches a port \
+                 can send headers",
+            )),
             _ => Ok(()),
         }
     }

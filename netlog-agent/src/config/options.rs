@@ -62,6 +62,10 @@ words! {
     AuthStrategy {
         /// Everyone who can reach it.
         NoAuth = "noauth",
+        /// Callers whom the headers `X-User-Id`, `X-Project-Id` and `X-Roles` name.
+        TrustedHeaders = "trusted-headers",
+        /// Callers who send a token of `tokens_file`.
+        StaticTokens = "static-tokens",
     }
 }
 
@@ -366,8 +370,13 @@ options! {
     api: Api {
         /// Where the API listens.
         bind: Bind = parsed("IP:PORT, [IPV6]:PORT or unix:PATH").or("127.0.0.1:9696"),
-        /// Who may use the API. With noauth everyone who can reach it may.
+        /// Who may use the API. With noauth everyone who can reach it may. With
+        /// trusted-headers whatever stands in front of the agent has checked who calls
+        /// and says so in headers. With static-tokens callers send a token.
         auth_strategy: AuthStrategy = one_of().or("noauth"),
+        /// The tokens of `auth_strategy = static-tokens`: a JSON list of objects with
+        /// `token`, `user_id`, `project_id` and `roles`. Only its owner may have access to it.
+        tokens_file: PathBuf = path().or("/etc/netlog/tokens.json"),
         /// Whether `auth_strategy = noauth` may be used with a TCP address that other
         /// hosts can reach.
         allow_unauthenticated_remote: bool = boolean().or("false"),

@@ -1,7 +1,7 @@
 //! How a value is read: the rules that the table in `options` is made of.
 
-use std::fmt::Display;
 use std::fmt;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;

@@ -1,5 +1,6 @@
 //! The inventory file: read at the start, and again whenever it changes.
 
+use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -44,9 +45,14 @@ pub enum FileError {
 
 /// Reads the inventory file.
 pub fn load(path: &Path) -> Result<Inventory, FileError> {
-    let text = fs::read_to_string(path)
-        .map_err(|source| FileError::Read { path: path.to_owned(), source })?;
-    Inventory::parse(&text).map_err(|source| FileError::Content { path: path.to_owned(), source })
+    let text = fs::read_to_string(path).map_err(|source| FileError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    Inventory::parse(&text).map_err(|source| FileError::Content {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// A thread that reads the inventory file again whenever it changes. Dropping it stops it.
@@ -67,7 +73,10 @@ impl Watcher {
         mut tell: impl FnMut(Result<Inventory, FileError>) + Send + 'static,
     ) -> Result<Self, FileError> {
         let path = path.to_owned();
-        let failed = |source: io::Error| FileError::Watch { path: path.clone(), source };
+        let failed = |source: io::Error| FileError::Watch {
+            path: path.clone(),
+            source,
+        };
         let directory = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -104,7 +113,7 @@ impl Watcher {
                     while let Ok(change) = changes.next() {
                         // A file may be swapped by way of a symbolic link beside it, so that
                         // links count as well.
-                        let changed = change.file_name().map(|name| name.to_bytes());
+                        let changed = change.file_name().map(CStr::to_bytes);
                         ours |= changed == name.as_ref().map(|name| name.as_encoded_bytes())
                             || path.is_symlink();
                     }
@@ -114,7 +123,10 @@ impl Watcher {
                 }
             }
         });
-        Ok(Self { wake: Some(wake), thread: Some(thread.map_err(failed)?) })
+        Ok(Self {
+            wake: Some(wake),
+            thread: Some(thread.map_err(failed)?),
+        })
     }
 }
 
@@ -154,12 +166,18 @@ mod tests {
         };
 
         fs::write(&path, ONE).unwrap();
-        wait_for(&|told| told.as_ref().is_ok_and(|inventory| inventory.ports().count() == 1));
+        wait_for(&|told| {
+            told.as_ref()
+                .is_ok_and(|inventory| inventory.ports().count() == 1)
+        });
 
         let new = directory.path().join("new");
         fs::write(&new, "{}").unwrap();
         fs::rename(&new, &path).unwrap();
-        wait_for(&|told| told.as_ref().is_ok_and(|inventory| inventory.ports().count() == 0));
+        wait_for(&|told| {
+            told.as_ref()
+                .is_ok_and(|inventory| inventory.ports().count() == 0)
+        });
 
         fs::write(&path, "nonsense").unwrap();
         wait_for(&|told| matches!(told, Err(FileError::Content { .. })));

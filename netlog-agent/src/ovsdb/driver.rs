@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use netlog_ofp::Backoff;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt,
 };
 
-use super::backoff::Backoff;
 use super::endpoint::Endpoint;
 use super::session::{Session, SessionError, SessionEvent};
 use super::topology::Topology;
@@ -131,7 +131,7 @@ impl<F: FnMut(Event)> Thread<F> {
                 Ok(Stopped) => return,
                 Err(reason) => (self.tell)(Event::Disconnected(reason)),
             }
-            let until = monotonic() + self.backoff.wait();
+            let until = monotonic() + self.backoff.next_wait();
             if let Ok(Ready::Stop) = self.wait(None, until) {
                 return;
             }

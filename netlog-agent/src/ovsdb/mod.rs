@@ -42,7 +42,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod backoff;
 mod driver;
 mod endpoint;
 #[cfg(test)]
@@ -55,7 +54,6 @@ mod stream;
 mod tests;
 mod topology;
 
-pub use backoff::Backoff;
 pub use driver::{Disconnect, Driver, Event};
 pub use endpoint::{Endpoint, EndpointError};
 pub use replica::ReplicaError;

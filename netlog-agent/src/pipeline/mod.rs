@@ -64,7 +64,15 @@ pub struct Pipeline {
 impl Pipeline {
     /// A pipeline with nothing in it.
     pub fn new(parts: Parts) -> Self {
-        let Parts { tables, ledger, recorder, limits, sink, port_register, seed } = parts;
+        let Parts {
+            tables,
+            ledger,
+            recorder,
+            limits,
+            sink,
+            port_register,
+            seed,
+        } = parts;
         Self {
             tables: Cache::new(tables),
             ledger,
@@ -110,8 +118,17 @@ impl Pipeline {
         let summary = packet.summary();
         let time = self.clock.now();
 
-        let Self { tables, sessions, scratch, recorder, limiter, spare, batch, batch_since, .. } =
-            self;
+        let Self {
+            tables,
+            sessions,
+            scratch,
+            recorder,
+            limiter,
+            spare,
+            batch,
+            batch_since,
+            ..
+        } = self;
         let classified = tables.load().classify(&seen, &summary, scratch, |event| {
             event.counters.events.add(1);
             if event.action == Action::Accept
@@ -143,7 +160,10 @@ impl Pipeline {
                     record
                 }
                 Admission::Queued => return,
-                Admission::QueuedEvicting { port, event: record } => {
+                Admission::QueuedEvicting {
+                    port,
+                    event: record,
+                } => {
                     ledger.port(port).suppressed.add(1);
                     record
                 }

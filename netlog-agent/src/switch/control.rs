@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use netlog_core::flow::{FlowProfile, LogFlow};
 use netlog_ofp::multipart::{MultipartReply, MultipartRequest};
-use netlog_ofp::{
-    Backoff, Body, BundleFlags, Config, Event as LinkEvent, FlowMod, SendError, Xid,
-};
+use netlog_ofp::{Backoff, Body, BundleFlags, Config, Event as LinkEvent, FlowMod, SendError, Xid};
 
 use super::flows::{self, Flows};
 use super::link::{Link, Lost, RECONNECT, Woken, wait};
@@ -32,7 +30,12 @@ enum State {
     /// This is what the switch has.
     Known(Flows),
     /// A change is on its way.
-    Changing { xid: Xid, ticket: u64, before: Flows, changes: Vec<FlowMod> },
+    Changing {
+        xid: Xid,
+        ticket: u64,
+        before: Flows,
+        changes: Vec<FlowMod>,
+    },
     /// The switch refused; nothing happens until then.
     Waiting(Duration),
 }
@@ -121,7 +124,9 @@ impl<F: FnMut(Event)> Thread<F> {
                     Packets::Ready => {
                         if self.detached.take().is_some() {
                             self.backoff.reset();
-                            (self.tell)(Event::Attached { version: link.version() });
+                            (self.tell)(Event::Attached {
+                                version: link.version(),
+                            });
                         }
                         state = self.advance(state, &mut link)?;
                     }
@@ -151,10 +156,16 @@ impl<F: FnMut(Event)> Thread<F> {
                     more: false,
                     request: MultipartRequest::Flow(flows::ours()),
                 };
-                State::Reading(link.connection.request(request, now).map_err(request_failed)?)
+                State::Reading(
+                    link.connection
+                        .request(request, now)
+                        .map_err(request_failed)?,
+                )
             }
             State::Known(before) => {
-                let Some((ticket, wanted)) = &self.wanted else { return Ok(State::Known(before)) };
+                let Some((ticket, wanted)) = &self.wanted else {
+                    return Ok(State::Known(before));
+                };
                 let ticket = *ticket;
                 let changes = before.changes_to(&self.profile, wanted);
                 if changes.is_empty() {
@@ -169,7 +180,12 @@ impl<F: FnMut(Event)> Thread<F> {
                     .connection
                     .bundle(changes.clone(), flags, now)
                     .map_err(request_failed)?;
-                State::Changing { xid, ticket, before, changes }
+                State::Changing {
+                    xid,
+                    ticket,
+                    before,
+                    changes,
+                }
             }
             busy @ (State::Reading(_) | State::Changing { .. }) => busy,
         })
@@ -180,22 +196,35 @@ impl<F: FnMut(Event)> Thread<F> {
         match (state, event) {
             (
                 State::Reading(asked),
-                LinkEvent::Multipart { xid, reply: MultipartReply::Flow(found) },
+                LinkEvent::Multipart {
+                    xid,
+                    reply: MultipartReply::Flow(found),
+                },
             ) if xid == asked => State::Known(Flows::found(&found)),
             (
-                State::Changing { xid: asked, ticket, mut before, changes },
+                State::Changing {
+                    xid: asked,
+                    ticket,
+                    mut before,
+                    changes,
+                },
                 LinkEvent::Done { xid },
             ) if xid == asked => {
                 before.apply(&changes);
                 self.in_force = ticket;
-                (self.tell)(Event::InForce { ticket, changes: changes.len() });
+                (self.tell)(Event::InForce {
+                    ticket,
+                    changes: changes.len(),
+                });
                 State::Known(before)
             }
             (
                 State::Reading(asked) | State::Changing { xid: asked, .. },
                 LinkEvent::Failed { xid, error },
             ) if xid == asked => {
-                (self.tell)(Event::Refused { reason: error.to_string() });
+                (self.tell)(Event::Refused {
+                    reason: error.to_string(),
+                });
                 State::Waiting(clock::monotonic() + RETRY)
             }
             (state, _) => state,

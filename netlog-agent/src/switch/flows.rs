@@ -38,10 +38,17 @@ fn wanted(profile: &FlowProfile, flow: &LogFlow) -> Wanted {
         FlowMatch::InPort(ofport) => Match::any().in_port(PortNo(ofport)),
     };
     // The report comes first: behind the resubmit the packet may have been changed for the wire.
-    let report = Controller { controller_id: CONTROLLER_ID, ..Controller::default() };
+    let report = Controller {
+        controller_id: CONTROLLER_ID,
+        ..Controller::default()
+    };
     let mut actions = vec![Action::from(report)];
     actions.extend(flow.resubmit.map(Action::resubmit));
-    Wanted { cookie: flow.cookie.to_bits(), matches, actions }
+    Wanted {
+        cookie: flow.cookie.to_bits(),
+        matches,
+        actions,
+    }
 }
 
 /// A flow of ours that the switch has.
@@ -66,7 +73,11 @@ impl Flows {
             let actions = for_good.then(|| only_actions(&flow.instructions)).flatten();
             (
                 place(flow.table_id, flow.priority, &matches),
-                Present { cookie: flow.cookie, matches, actions },
+                Present {
+                    cookie: flow.cookie,
+                    matches,
+                    actions,
+                },
             )
         };
         Self(stats.iter().map(present).collect())
@@ -121,7 +132,13 @@ impl Flows {
             }
         }
         changes.extend(missing.into_iter().map(|((table, priority, _), wanted)| {
-            FlowMod::add(table, priority, wanted.cookie, wanted.matches, wanted.actions)
+            FlowMod::add(
+                table,
+                priority,
+                wanted.cookie,
+                wanted.matches,
+                wanted.actions,
+            )
         }));
         changes
     }
@@ -150,7 +167,10 @@ mod tests {
         let plan = PortPlan {
             port: Uuid::nil(),
             accept: accept
-                .then_some(AcceptScope { log: Uuid::nil(), group: None })
+                .then_some(AcceptScope {
+                    log: Uuid::nil(),
+                    group: None,
+                })
                 .into_iter()
                 .collect(),
             drop: drop.then_some(Uuid::nil()).into_iter().collect(),
@@ -160,7 +180,10 @@ mod tests {
 
     fn changes(flows: &Flows, wanted: &[LogFlow]) -> Vec<FlowMod> {
         let changes = flows.changes_to(&FlowProfile::default(), wanted);
-        for change in changes.iter().filter(|change| change.command != FlowCommand::ADD) {
+        for change in changes
+            .iter()
+            .filter(|change| change.command != FlowCommand::ADD)
+        {
             assert_eq!(change.command, FlowCommand::DELETE_STRICT);
             assert_eq!(change.cookie & Cookie::OWNER_MASK, Cookie::OWNER);
             assert_eq!(change.cookie_mask, u64::MAX);
@@ -197,16 +220,30 @@ mod tests {
                 let [Instruction::ApplyActions(actions)] = flow.instructions.as_slice() else {
                     panic!("{flow:?}");
                 };
-                let Action::Controller(report) = &actions[0] else { panic!("{actions:?}") };
+                let Action::Controller(report) = &actions[0] else {
+                    panic!("{actions:?}")
+                };
                 assert_eq!(report.controller_id, CONTROLLER_ID);
                 let kind = Cookie::from_bits(flow.cookie).unwrap().kind;
                 let in_port = *matches == Match::any().in_port(PortNo(7));
                 assert!(in_port || *matches == Match::any().reg(5, 7));
-                (flow.table_id, flow.priority, in_port, kind, actions[1..].to_vec())
+                (
+                    flow.table_id,
+                    flow.priority,
+                    in_port,
+                    kind,
+                    actions[1..].to_vec(),
+                )
             })
             .collect();
         let expected = [
-            (91, 100, false, FlowKind::EgressAccept, vec![Action::resubmit(94)]),
+            (
+                91,
+                100,
+                false,
+                FlowKind::EgressAccept,
+                vec![Action::resubmit(94)],
+            ),
             (92, 90, true, FlowKind::SameHostAccept, vec![]),
             (92, 100, false, FlowKind::IngressAccept, vec![]),
             (93, 90, true, FlowKind::SameHostDrop, vec![]),
@@ -227,7 +264,11 @@ mod tests {
         found[4].idle_timeout = 10;
         let mended = changes(&Flows::found(&found), &wanted);
         assert_eq!(mended.len(), 2);
-        assert!(mended.iter().all(|change| change.command == FlowCommand::ADD));
+        assert!(
+            mended
+                .iter()
+                .all(|change| change.command == FlowCommand::ADD)
+        );
     }
 
     proptest! {

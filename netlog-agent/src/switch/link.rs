@@ -72,7 +72,10 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn connect(path: &Path, config: Config) -> Result<Self, Lost> {
-        let failed = |source| Lost::Connect { path: path.display().to_string(), source };
+        let failed = |source| Lost::Connect {
+            path: path.display().to_string(),
+            source,
+        };
         let socket = UnixStream::connect(path).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;
         Ok(Self {
@@ -107,7 +110,9 @@ impl Link {
             Err(errno) => return Err(errno.into()),
         };
         let filled = self.kept + count;
-        let consumed = self.connection.handle_input(&self.input[..filled], now, sink)?;
+        let consumed = self
+            .connection
+            .handle_input(&self.input[..filled], now, sink)?;
         self.input.copy_within(consumed..filled, 0);
         self.kept = filled - consumed;
         Ok(true)
@@ -140,8 +145,10 @@ impl Link {
         };
         let mut interest = PollFlags::IN;
         interest.set(PollFlags::OUT, self.connection.poll_transmit().is_some());
-        let mut ready =
-            [PollFd::new(&self.socket, interest), PollFd::new(other, PollFlags::IN)];
+        let mut ready = [
+            PollFd::new(&self.socket, interest),
+            PollFd::new(other, PollFlags::IN),
+        ];
         match poll(&mut ready, timeout(until).as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
@@ -151,6 +158,10 @@ impl Link {
         if due.is_some_and(|due| due <= now) {
             self.connection.handle_timeout(now)?;
         }
-        Ok(if other_ready { Woken::Other } else { Woken::Socket })
+        Ok(if other_ready {
+            Woken::Other
+        } else {
+            Woken::Socket
+        })
     }
 }

@@ -111,13 +111,24 @@ impl Switch {
         bell.set_nonblocking(true)?;
         rung.set_nonblocking(true)?;
         let (wake, woken) = UnixStream::pair()?;
-        let board = Arc::new(Board { shared: Mutex::default(), bell });
+        let board = Arc::new(Board {
+            shared: Mutex::default(),
+            bell,
+        });
         let packets = packets::Thread::new(socket.clone(), pipeline, Arc::clone(&board), woken);
         let control = control::Thread::new(socket, profile, Arc::clone(&board), rung, tell);
-        let mut switch = Self { board, wake: Some(wake), threads: Vec::new() };
+        let mut switch = Self {
+            board,
+            wake: Some(wake),
+            threads: Vec::new(),
+        };
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
-        switch.threads.push(named("packets").spawn(move || packets.run())?);
-        switch.threads.push(named("control").spawn(move || control.run())?);
+        switch
+            .threads
+            .push(named("packets").spawn(move || packets.run())?);
+        switch
+            .threads
+            .push(named("control").spawn(move || control.run())?);
         Ok(switch)
     }
 

@@ -32,7 +32,13 @@ impl Thread {
         board: Arc<Board>,
         woken: UnixStream,
     ) -> Self {
-        Self { socket, pipeline, board, woken, backoff: Backoff::new(RECONNECT.0, RECONNECT.1) }
+        Self {
+            socket,
+            pipeline,
+            board,
+            woken,
+            backoff: Backoff::new(RECONNECT.0, RECONNECT.1),
+        }
     }
 
     pub(super) fn run(mut self) {
