@@ -26,6 +26,8 @@ pub mod policy;
 mod query;
 mod reply;
 mod serve;
+#[cfg(test)]
+mod tests;
 pub mod tokens;
 
 use std::sync::Arc;
