@@ -150,7 +150,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
             messages: sender,
             status,
         }),
-        drivers: LogDrivers::open_vswitch(),
+        drivers: LogDrivers::default(),
         auth,
         policy: Arc::new(ArcSwap::from_pointee(Policy::default())),
         clock: clock::utc_now,
@@ -200,13 +200,12 @@ fn auth(config: &Config) -> Result<Auth, TokensError> {
 }
 
 fn sink(config: &Config) -> Result<Worker, Error> {
-    let worker = match &config.network_log.local_output_log_base {
-        Some(path) => Worker::spawn(FileSink::open(path)?, SINK_QUEUE, Retry::default()),
-        None => {
-            let syslog = &config.syslog;
-            let sink = SyslogSink::new(&syslog.socket, syslog.facility.into(), &*syslog.tag);
-            Worker::spawn(sink, SINK_QUEUE, Retry::default())
-        }
+    let worker = if let Some(path) = &config.network_log.local_output_log_base {
+        Worker::spawn(FileSink::open(path)?, SINK_QUEUE, Retry::default())
+    } else {
+        let syslog = &config.syslog;
+        let sink = SyslogSink::new(&syslog.socket, syslog.facility.into(), &*syslog.tag);
+        Worker::spawn(sink, SINK_QUEUE, Retry::default())
     };
     Ok(worker?)
 }

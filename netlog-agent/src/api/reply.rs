@@ -142,6 +142,12 @@ impl Reply {
         self.changed_logs
     }
 
+    /// What the reply says.
+    #[cfg(test)]
+    pub(super) fn into_body(self) -> Option<Value> {
+        self.body
+    }
+
     /// The reply as HTTP.
     pub(super) fn into_response(self) -> Response {
         let mut response = match self.body {

@@ -176,7 +176,10 @@ impl Config {
     /// The rules that concern more than one option.
     fn check(&self, ini: &Ini) -> Result<(), Error> {
         let api = &self.api;
-        let (Bind::Tcp(address), Some(entry)) = (&api.bind, ini.last("api", "bind")) else {
+        let entry = ini
+            .last("api", "bind")
+            .or_else(|| ini.last("api", "auth_strategy"));
+        let (Bind::Tcp(address), Some(entry)) = (&api.bind, entry) else {
             return Ok(());
         };
         match api.auth_strategy {
@@ -191,7 +194,7 @@ impl Config {
             }
             AuthStrategy::TrustedHeaders => Err(Error::value(
                 entry,
-                "with auth_strategy = trusted-headers unix:PATH, since whoever reaches a port \
+                "with auth_strategy = trusted-headers bind = unix:PATH, since whoever reaches a port \
                  can send headers",
             )),
             _ => Ok(()),

@@ -375,7 +375,7 @@ options! {
         /// and says so in headers. With static-tokens callers send a token.
         auth_strategy: AuthStrategy = one_of().or("noauth"),
         /// The tokens of `auth_strategy = static-tokens`: a JSON list of objects with
-        /// token, user_id, project_id and roles. Only its owner may have access to it.
+        /// `token`, `user_id`, `project_id` and `roles`. Only its owner may have access to it.
         tokens_file: PathBuf = path().or("/etc/netlog/tokens.json"),
         /// Whether `auth_strategy = noauth` may be used with a TCP address that other
         /// hosts can reach.

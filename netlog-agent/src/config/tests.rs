@@ -357,7 +357,12 @@ fn a_bad_value_names_file_line_section_key_value_and_what_is_allowed() {
             "unix:relative",
             "IP:PORT, [IPV6]:PORT or unix:PATH",
         ),
-        ("api", "auth_strategy", "keystone", "noauth"),
+        (
+            "api",
+            "auth_strategy",
+            "keystone",
+            "noauth | trusted-headers | static-tokens",
+        ),
     ] {
         assert_eq!(
             error(&format!("[{section}]\n\n{key} = {value}\n")),
@@ -432,6 +437,16 @@ fn noauth_wants_a_local_address() {
         config(&format!(
             "[api]\nbind = {bind}\nallow_unauthenticated_remote = true\n"
         ));
+    }
+}
+
+#[test]
+fn trusted_headers_want_a_unix_socket() {
+    let trusted = "[api]\nauth_strategy = trusted-headers\n";
+    config(&format!("{trusted}bind = unix:/run/s\n"));
+    for bind in ["", "bind = 127.0.0.1:9696\n", "bind = 192.0.2.1:80\n"] {
+        let error = error(&format!("{trusted}{bind}"));
+        assert!(error.contains("bind = unix:PATH"), "{error}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! The inventory file: read at the start, and again whenever it changes.
 
+use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -112,7 +113,7 @@ impl Watcher {
                     while let Ok(change) = changes.next() {
                         // A file may be swapped by way of a symbolic link beside it, so that
                         // links count as well.
-                        let changed = change.file_name().map(|name| name.to_bytes());
+                        let changed = change.file_name().map(CStr::to_bytes);
                         ours |= changed == name.as_ref().map(|name| name.as_encoded_bytes())
                             || path.is_symlink();
                     }

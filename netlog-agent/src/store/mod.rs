@@ -10,7 +10,7 @@
 //! | `port_slots` | port id → slot; rows are never deleted, so a slot is never reused |
 //!
 //! The file names its owner (`PRAGMA application_id`) and its layout (`PRAGMA user_version`,
-//! the number of [`MIGRATIONS`] that it has seen).
+//! the number of `MIGRATIONS` that it has seen).
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
