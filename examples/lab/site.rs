@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Attempt as _;
 use crate::hosts::{HOSTS, Host, VM3_OTHER_PAIR, VM3_PAIR, host, mac_text};
+use crate::janitor::Janitor;
 use crate::{LabError, netns, tools};
 
 /// The name of the switch's namespace for [`Site::run_in`].
@@ -83,26 +84,27 @@ impl Site {
     }
 
     /// Makes the namespaces and joins each host's to the switch's.
-    pub(crate) fn lay_cables(&self) -> Result<(), LabError> {
+    pub(crate) fn lay_cables(&self, janitor: &Janitor) -> Result<(), LabError> {
         let mut batch = String::new();
         for namespace in self.namespaces() {
             let _ = writeln!(batch, "netns add {namespace}");
         }
-        ip_batch(&[], &batch)?;
+        self.ip(janitor, &[], &batch)?;
         self.run_in(SWITCH, || set("net/ipv6/conf/default/disable_ipv6", "1"))??;
         for host in &HOSTS {
             self.run_in(host.name, || {
                 SETTINGS.iter().try_for_each(|(key, value)| set(key, value))
             })??;
-            self.lay_cable(host)?;
+            self.lay_cable(janitor, host)?;
         }
         Ok(())
     }
 
-    fn lay_cable(&self, host: &'static Host) -> Result<(), LabError> {
+    fn lay_cable(&self, janitor: &Janitor, host: &'static Host) -> Result<(), LabError> {
         let (namespace, switch) = (self.namespace(host.name)?, self.namespace(SWITCH)?);
         let (device, mac) = (host.device(), host.mac_text());
-        ip_batch(
+        self.ip(
+            janitor,
             &["-n", &switch],
             &format!(
                 "link add {device} type veth peer name eth0 address {mac} netns {namespace}\n\
@@ -139,20 +141,27 @@ impl Site {
                 }
             }
         }
-        ip_batch(&["-n", &namespace], &batch)?;
+        self.ip(janitor, &["-n", &namespace], &batch)?;
         // The userspace datapath takes frames as they are: checksums must be
         // complete, and no frame longer than the cable's MTU.
         self.run_in(host.name, || {
-            tools::run(tools::command("ethtool").args(["-K", Host::INTERFACE, "tx", "off"]))
+            tools::run(
+                tools::command("ethtool")
+                    .args(["-K", Host::INTERFACE, "tx", "off"])
+                    .stdin(janitor.hold()?),
+            )
         })??;
         Ok(())
     }
-}
 
-fn ip_batch(args: &[&str], batch: &str) -> Result<(), LabError> {
-    let mut ip = tools::command("ip");
-    ip.args(args).args(["-batch", "-"]);
-    tools::run_with_input(&mut ip, batch).map(drop)
+    /// Runs a batch of `ip` commands: all, or up to the first that fails.
+    fn ip(&self, janitor: &Janitor, args: &[&str], batch: &str) -> Result<(), LabError> {
+        let file = self.run_dir.join("ip.batch");
+        fs::write(&file, batch).attempt(|| format!("write {}", file.display()))?;
+        let mut ip = tools::command("ip");
+        ip.args(args).arg("-batch").arg(file).stdin(janitor.hold()?);
+        tools::run(&mut ip).map(drop)
+    }
 }
 
 fn set(key: &str, value: &str) -> Result<(), LabError> {

@@ -118,7 +118,12 @@ impl Site {
 
     pub(crate) fn start_switch(&self, janitor: &Arc<Janitor>) -> Result<Process, LabError> {
         let database = self.run_dir().join("conf.db");
-        tools::run(self.tool("ovsdb-tool").arg("create").arg(&database))?;
+        tools::run(
+            self.tool("ovsdb-tool")
+                .arg("create")
+                .arg(&database)
+                .stdin(janitor.hold()?),
+        )?;
         let remote = format!("--remote=punix:{}", self.db_socket().display());
         let server = self.start_daemon(janitor, "ovsdb-server", |command| {
             command.arg(&database).arg(remote);

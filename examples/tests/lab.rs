@@ -8,12 +8,13 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use netlog_lab::steps::{Direction, Expected, STEPS, Step, Verdict};
 use netlog_lab::{
-    BR_INT, BR_PHYS, Family, HOSTS, LIMIT, LOG_FLOWS, Lab, LabError, Options, Site, host, until,
+    BR_INT, BR_PHYS, Family, HOSTS, LIMIT, LOG_FLOWS, Lab, LabError, Options, SWITCH, Site, host,
+    until,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -228,6 +229,49 @@ fn an_owner_that_is_killed_leaves_nothing() {
             .then_some(()))
     })
     .unwrap();
+}
+
+#[test]
+fn an_owner_that_is_killed_while_it_brings_the_lab_up_leaves_nothing() {
+    let stages: [fn(&Site) -> PathBuf; 6] = [
+        |lab| lab.run_dir().to_owned(),
+        |lab| namespace(lab, "vm1"),
+        |lab| namespace(lab, SWITCH),
+        |lab| lab.db_socket(),
+        |lab| lab.daemon_log("ovs-vswitchd"),
+        |lab| lab.mgmt_socket(BR_INT),
+    ];
+    for stage in stages {
+        let mut owner = Command::new(env!("CARGO_BIN_EXE_netlog-lab"))
+            .arg("up")
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let site = Site::at(std::env::temp_dir().join(format!("netlog-{}-0", owner.id())));
+        let trace = stage(&site);
+        until(LIMIT, &trace.to_string_lossy(), || {
+            Ok(trace.exists().then_some(()))
+        })
+        .unwrap();
+        owner.kill().unwrap();
+        owner.wait().unwrap();
+        until(LIMIT, "the janitor", || {
+            Ok(remains(site.name(), site.run_dir())
+                .is_empty()
+                .then_some(()))
+        })
+        .unwrap_or_else(|error| {
+            panic!(
+                "{}: {error}: {:#?}",
+                trace.display(),
+                remains(site.name(), site.run_dir())
+            )
+        });
+    }
+}
+
+fn namespace(lab: &Site, host: &str) -> PathBuf {
+    Path::new("/run/netns").join(lab.namespace(host).unwrap())
 }
 
 #[test]
