@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use netlog_agent::api::{
-    Agent, Api, Auth, IN_FORCE_TIMEOUT, Listener, MAX_BODY, StaticToken, serve,
+    Agent, Api, Auth, IN_FORCE_TIMEOUT, Listener, MAX_BODY, StaticToken, policy, serve,
 };
 use netlog_agent::config::Bind;
 use netlog_agent::store::Store;
@@ -347,7 +347,19 @@ async fn tokens_say_who_callers_are_and_the_policy_what_they_may_do() {
             "{wrong}"
         );
     }
-    assert_eq!(server.ask("GET", "/healthz", "", "").await.0, 200);
+    for (method, path, status) in [
+        ("GET", "/healthz", 200),
+        ("HEAD", "/healthz", 200),
+        ("POST", "/healthz", 405),
+        ("DELETE", "/v1/status", 405),
+        ("PUT", "/", 405),
+    ] {
+        assert_eq!(
+            server.ask(method, path, "", "").await.0,
+            status,
+            "{method} {path}"
+        );
+    }
     let (status, body) = server.ask("GET", "/v1/status", &with("aaa"), "").await;
     assert_eq!((status, &body["bridge"]), (200, &json!("br-int")));
     assert_eq!(
@@ -359,11 +371,12 @@ async fn tokens_say_who_callers_are_and_the_policy_what_they_may_do() {
     assert_eq!(create(&with("rrr")).await.0, 403);
 
     // Readers may look but not touch, from now on.
-    let policy = r#"{"get_log": "role:reader and project_id:%(project_id)s",
-                     "update_log": "role:manager", "delete_log": "!"}"#;
-    server
-        .policy
-        .store(Arc::new(Policy::with_json(policy).unwrap()));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("policy.yaml");
+    let rules = "get_log: role:reader and project_id:%(project_id)s\n\
+                 update_log: role:manager\ndelete_log: '!'\n";
+    std::fs::write(&file, rules).unwrap();
+    server.policy.store(Arc::new(policy::load(&file).unwrap()));
     let (_, body) = server.ask("GET", "/v2.0/log/logs", &with("rrr"), "").await;
     let path = format!("/v2.0/log/logs/{}", body["logs"][0]["id"].as_str().unwrap());
     let reader = with("rrr");
