@@ -1,208 +1,214 @@
-//! One flat JSON object a record ([`Layout::Json`](super::Layout::Json)).
+//! [`Layout::Json`](super::Layout::Json): one flat object a line.
+//!
+//! ```
+//! # use netlog_core::record::{Action, Format, Layout, Reason, Recorder, Scope, Timestamp, Verdict};
+//! # use netlog_core::rule::Direction;
+//! # let format = Format { layout: Layout::Json, ..Format::default() };
+//! # let (mut head, mut tail, mut line) = (Vec::new(), Vec::new(), Vec::new());
+//! # let scope = Scope {
+//! #     action: Action::Accept,
+//! #     project_id: "736672c700cd43e1bd321aeaf940365c",
+//! #     logs: &["4522efdf-8d44-4e19-b237-64cafc49469b".parse().unwrap()],
+//! #     port: "e0259ade-86de-482e-a717-f58258f7173f".parse().unwrap(),
+//! # };
+//! # let rules = ["85c3a9a1-9d5c-4f5e-8f4a-2c41d0a7e1b2".parse().unwrap()];
+//! # format.head(&scope, &mut head);
+//! # format.tail(Direction::Ingress, &Verdict::Rules(&rules), &mut tail);
+//! # let time = Timestamp { unix_nanos: 1_525_511_107_000_123_456, utc_offset: 0 };
+//! # let packet = netlog_packet::Packet::decode(
+//! #     b"\xfa\x16\x3e\xec\x36\x32\xfa\x16\x3e\x50\xaa\xb5\x08\x00\
+//! #       \x45\x00\x00\x28\x8f\x1e\x40\x00\x3f\x06\xf2\x8b\xac\x18\x04\x0a\x0a\x00\x00\x04\
+//! #       \xba\xd1\x00\x50\xc3\xcb\xbc\x2a\x00\x00\x00\x00\x50\x02\x39\x08\x00\x00\x00\x00",
+//! # );
+//! # Recorder::new(format).write(time, &head, &tail, &packet, &mut line);
+//! assert_eq!(
+//!     str::from_utf8(&line).unwrap().replace(",\"", ",\n\""),
+//!     r#"{"time":"2018-05-05T09:05:07.000123456Z",
+//! "action":"ACCEPT",
+//! "project_id":"736672c700cd43e1bd321aeaf940365c",
+//! "log_resource_ids":["4522efdf-8d44-4e19-b237-64cafc49469b"],
+//! "port_id":"e0259ade-86de-482e-a717-f58258f7173f",
+//! "direction":"ingress",
+//! "security_group_rule_id":"85c3a9a1-9d5c-4f5e-8f4a-2c41d0a7e1b2",
+//! "security_group_rule_ids":["85c3a9a1-9d5c-4f5e-8f4a-2c41d0a7e1b2"],
+//! "eth_src":"fa:16:3e:50:aa:b5",
+//! "eth_dst":"fa:16:3e:ec:36:32",
+//! "eth_type":2048,
+//! "src_ip":"172.24.4.10",
+//! "dst_ip":"10.0.0.4",
+//! "ip_length":40,
+//! "protocol":"tcp",
+//! "protocol_number":6,
+//! "src_port":47825,
+//! "dst_port":80,
+//! "tcp_flags":["SYN"],
+//! "tcp_seq":3284909098}
+//! "#
+//! );
+//! ```
+//!
+//! # Fields
+//!
+//! They always come in this order. What a packet does not have is left out.
+//!
+//! | Field | Type | Meaning |
+//! |---|---|---|
+//! | `time` | string | RFC 3339, UTC, nanoseconds |
+//! | `action` | string | `ACCEPT` or `DROP` |
+//! | `project_id` | string | the port's project |
+//! | `log_resource_ids` | array of strings | the log objects that want the event |
+//! | `port_id` | string | the port |
+//! | `direction` | string | `ingress` or `egress`, seen from the port |
+//! | `security_group_rule_id` | string | of an accept: the rule that allows the session; the most specific one where several do; absent where no known rule does |
+//! | `security_group_rule_ids` | array of strings | of an accept: all rules that allow the session, the most specific first |
+//! | `reason` | string | of a drop: a word of [`Reason`](super::Reason) |
+//! | `eth_src`, `eth_dst` | string | hardware addresses |
+//! | `eth_type` | number | EtherType, behind VLAN tags |
+//! | `vlan_id` | number | of the outermost VLAN tag |
+//! | `src_ip`, `dst_ip` | string | addresses; of ARP those of the sender and the target |
+//! | `arp_op` | number | 1 is a request, 2 a reply |
+//! | `arp_sha` | string | hardware address of the sender of an ARP message |
+//! | `ip_length` | number | bytes of the packet, as its IP header says |
+//! | `protocol` | string | `icmp`, `igmp`, `tcp`, `udp`, `icmpv6` or `sctp`; absent for others |
+//! | `protocol_number` | number | IANA's number, behind IPv6 extension headers |
+//! | `fragment` | string | `first` or `later`; only the first has what follows |
+//! | `src_port`, `dst_port` | number | of TCP, UDP and SCTP |
+//! | `tcp_flags` | array of strings | of `FIN`, `SYN`, `RST`, `PSH`, `ACK`, `URG`, those that are set, in this order |
+//! | `tcp_seq` | number | sequence number |
+//! | `sctp_tag` | number | verification tag |
+//! | `icmp_type`, `icmp_code` | number | of ICMP and ICMPv6 |
+//! | `icmp_id` | number | identifier of an echo request or reply |
+//! | `payload` | string | if [asked for](super::Format::payload): what follows the headers, in hex |
 
-use netlog_packet::{Fragment, Header, Network, Packet, Payload, Summary, Transport, protocol};
-use uuid::Uuid;
+use netlog_packet::{Fragment, Network, Packet, Payload, Transport, protocol};
 
 use super::put::Put;
-use super::{Scope, Verdict};
+use super::{Scope, Verdict, facts};
 use crate::rule::Direction;
 
-/// `"action":…,"project_id":…,"log_resource_ids":[…],"port_id":…`
+/// `"action":…,"project_id":…,"log_resource_ids":[…],"port_id":…,`
 pub(super) fn head(scope: &Scope<'_>, out: &mut Vec<u8>) {
-    out.put("\"action\":\"");
+    out.put(r#""action":""#);
     out.put(scope.action.as_str());
-    out.put("\",\"project_id\":");
+    out.put(r#"","project_id":"#);
     out.string(scope.project_id);
-    out.put(",\"log_resource_ids\":");
-    ids(scope.logs, out);
-    out.put(",\"port_id\":");
-    id(&scope.port, out);
+    out.put(r#","log_resource_ids":"#);
+    out.ids(scope.logs);
+    out.put(r#","port_id":"#);
+    out.id(&scope.port);
+    out.push(b',');
 }
 
-/// `,"direction":…,"security_group_rule_id":…,"security_group_rule_ids":[…]` or
-/// `,"direction":…,"reason":…`
+/// `"direction":…,"security_group_rule_id":…,"security_group_rule_ids":[…],` or
+/// `"direction":…,"reason":…,`
 pub(super) fn tail(direction: Direction, verdict: &Verdict<'_>, out: &mut Vec<u8>) {
-    out.put(",\"direction\":\"");
+    out.put(r#""direction":""#);
     out.put(direction.as_str());
-    out.push(b'"');
     match verdict {
         Verdict::Rules(rules) => {
-            if let Some(rule) = rules.first() {
-                out.put(",\"security_group_rule_id\":");
-                id(rule, out);
-            }
-            out.put(",\"security_group_rule_ids\":");
-            ids(rules, out);
-        }
-        Verdict::Reason(reason) => {
-            out.put(",\"reason\":\"");
-            out.put(reason.as_str());
             out.push(b'"');
-        }
-    }
-}
-
-pub(super) fn ids(list: &[Uuid], out: &mut Vec<u8>) {
-    out.push(b'[');
-    for (at, item) in list.iter().enumerate() {
-        if at > 0 {
+            if let Some(rule) = rules.first() {
+                out.put(r#","security_group_rule_id":"#);
+                out.id(rule);
+            }
+            out.put(r#","security_group_rule_ids":"#);
+            out.ids(rules);
             out.push(b',');
         }
-        id(item, out);
+        Verdict::Reason(reason) => {
+            out.put(r#"","reason":""#);
+            out.put(reason.as_str());
+            out.put(r#"","#);
+        }
     }
-    out.push(b']');
-}
-
-pub(super) fn id(id: &Uuid, out: &mut Vec<u8>) {
-    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-    out.push(b'"');
-    out.put(id.hyphenated().encode_lower(&mut text));
-    out.push(b'"');
 }
 
 /// `"eth_src":…,"eth_dst":…,…`
 pub(super) fn packet(packet: &Packet<'_>, payload: Payload, out: &mut Vec<u8>) {
-    let Summary {
-        dl_src,
-        dl_dst,
-        vlan,
-        dl_type,
-        network,
-        protocol,
-        fragment,
-        transport,
-        length,
-        ..
-    } = packet.summary();
-    out.put("\"eth_src\":\"");
-    out.mac(dl_src);
-    out.put("\",\"eth_dst\":\"");
-    out.mac(dl_dst);
-    out.put("\",\"eth_type\":");
-    out.number(dl_type.into());
-    if let Some(vlan) = vlan {
-        out.put(",\"vlan_id\":");
+    let summary = packet.summary();
+    out.put(r#""eth_src":""#);
+    out.mac(summary.dl_src);
+    out.put(r#"","eth_dst":""#);
+    out.mac(summary.dl_dst);
+    out.put(r#"","eth_type":"#);
+    out.number(summary.dl_type.into());
+    if let Some(vlan) = summary.vlan {
+        out.put(r#","vlan_id":"#);
         out.number(vlan.into());
     }
-    match network {
+    if let Some((src, dst)) = facts::addresses(&summary) {
+        out.put(r#","src_ip":""#);
+        out.ip(src);
+        out.put(r#"","dst_ip":""#);
+        out.ip(dst);
+        out.push(b'"');
+    }
+    match summary.network {
         Network::None => {}
-        Network::Ipv4 { src, dst } => {
-            out.put(",\"src_ip\":\"");
-            out.ipv4(src);
-            out.put("\",\"dst_ip\":\"");
-            out.ipv4(dst);
-            out.push(b'"');
-        }
-        Network::Ipv6 { src, dst } => {
-            out.put(",\"src_ip\":\"");
-            out.ipv6(src);
-            out.put("\",\"dst_ip\":\"");
-            out.ipv6(dst);
-            out.push(b'"');
-        }
-        Network::Arp {
-            opcode,
-            sha,
-            spa,
-            tpa,
-        } => {
-            out.put(",\"src_ip\":\"");
-            out.ipv4(spa);
-            out.put("\",\"dst_ip\":\"");
-            out.ipv4(tpa);
-            out.put("\",\"arp_op\":");
+        Network::Arp { opcode, sha, .. } => {
+            out.put(r#","arp_op":"#);
             out.number(opcode.into());
-            out.put(",\"arp_sha\":\"");
+            out.put(r#","arp_sha":""#);
             out.mac(sha);
             out.push(b'"');
         }
+        Network::Ipv4 { .. } | Network::Ipv6 { .. } => {
+            out.put(r#","ip_length":"#);
+            out.number(summary.length);
+        }
     }
-    if let Some(protocol) = protocol {
-        out.put(",\"ip_length\":");
-        out.number(length.into());
-        if let Some(name) = protocol_name(protocol) {
-            out.put(",\"protocol\":\"");
+    if let Some(number) = summary.protocol {
+        if let Some(name) = protocol_name(number) {
+            out.put(r#","protocol":""#);
             out.put(name);
             out.push(b'"');
         }
-        out.put(",\"protocol_number\":");
-        out.number(protocol.into());
+        out.put(r#","protocol_number":"#);
+        out.number(number.into());
     }
-    match fragment {
+    match summary.fragment {
         Fragment::None => {}
-        Fragment::First => out.put(",\"fragment\":\"first\""),
-        Fragment::Later => out.put(",\"fragment\":\"later\""),
+        Fragment::First => out.put(r#","fragment":"first""#),
+        Fragment::Later => out.put(r#","fragment":"later""#),
     }
-    let mut ports = |src: u16, dst: u16| {
-        out.put(",\"src_port\":");
+    if let Some((src, dst)) = facts::ports(&summary) {
+        out.put(r#","src_port":"#);
         out.number(src.into());
-        out.put(",\"dst_port\":");
+        out.put(r#","dst_port":"#);
         out.number(dst.into());
-    };
-    match transport {
-        Transport::None => {}
-        Transport::Tcp {
-            src_port,
-            dst_port,
-            seq,
-            flags,
-        } => {
-            ports(src_port, dst_port);
-            out.put(",\"tcp_flags\":[");
-            let mut comma = "\"";
-            for (bit, name) in TCP_FLAGS.iter().enumerate() {
-                if flags & 1 << bit != 0 {
-                    out.put(comma);
-                    out.put(name);
-                    out.push(b'"');
-                    comma = ",\"";
-                }
-            }
-            out.put("],\"tcp_seq\":");
-            out.number(seq.into());
+    }
+    match summary.transport {
+        Transport::None | Transport::Udp { .. } => {}
+        Transport::Tcp { flags, seq, .. } => {
+            out.put(r#","tcp_flags":"#);
+            facts::tcp_flags(flags, out);
+            out.put(r#","tcp_seq":"#);
+            out.number(seq);
         }
-        Transport::Udp { src_port, dst_port } => ports(src_port, dst_port),
-        Transport::Sctp {
-            src_port,
-            dst_port,
-            tag,
-        } => {
-            ports(src_port, dst_port);
-            out.put(",\"sctp_tag\":");
-            out.number(tag.into());
+        Transport::Sctp { tag, .. } => {
+            out.put(r#","sctp_tag":"#);
+            out.number(tag);
         }
         Transport::Icmp { kind, code, id } | Transport::Icmpv6 { kind, code, id } => {
-            out.put(",\"icmp_type\":");
+            out.put(r#","icmp_type":"#);
             out.number(kind.into());
-            out.put(",\"icmp_code\":");
+            out.put(r#","icmp_code":"#);
             out.number(code.into());
             if let Some(id) = id {
-                out.put(",\"icmp_id\":");
+                out.put(r#","icmp_id":"#);
                 out.number(id.into());
             }
         }
     }
     if payload == Payload::Include {
-        out.put(",\"payload\":\"");
-        out.hex(payload_of(packet));
+        out.put(r#","payload":""#);
+        out.hex(facts::payload(packet));
         out.push(b'"');
     }
 }
 
-/// What a packet carries behind its headers.
-fn payload_of<'a>(packet: &Packet<'a>) -> &'a [u8] {
-    match packet.headers().last() {
-        Some(Header::Icmp(icmp)) => icmp.body,
-        Some(Header::Icmpv6(icmp)) => icmp.body,
-        _ => packet.rest(),
-    }
-}
-
-/// Names of the control bits of TCP, from the lowest.
-const TCP_FLAGS: [&str; 6] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG"];
-
-/// The names that security group rules use.
-pub(super) const fn protocol_name(number: u8) -> Option<&'static str> {
+/// The name of a protocol in Neutron's API.
+const fn protocol_name(number: u8) -> Option<&'static str> {
     Some(match number {
         protocol::ICMP => "icmp",
         protocol::IGMP => "igmp",

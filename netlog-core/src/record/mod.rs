@@ -6,7 +6,10 @@
 //! objects, and the [tail](Format::tail), one for each rule or reason. Only the time and the
 //! headers are rendered for each event.
 
-mod json;
+pub mod ecs;
+mod facts;
+pub mod json;
+pub mod ocsf;
 mod put;
 mod text;
 mod timestamp;
@@ -17,6 +20,8 @@ use netlog_packet::{Packet, Payload};
 use uuid::Uuid;
 
 pub use timestamp::{Timestamp, TimestampStyle};
+
+use put::Put;
 
 use crate::rule::Direction;
 
@@ -120,8 +125,12 @@ pub enum Layout {
     Text,
     /// What the reference's driver writes after its log prefix.
     Neutron,
-    /// One flat JSON object.
+    /// One flat [JSON object](json).
     Json,
+    /// [Elastic Common Schema](ecs).
+    Ecs,
+    /// [Open Cybersecurity Schema Framework](ocsf).
+    Ocsf,
 }
 
 /// How records are written.
@@ -154,6 +163,8 @@ impl Format {
         match self.layout {
             Layout::Text | Layout::Neutron => text::head(scope, out),
             Layout::Json => json::head(scope, out),
+            Layout::Ecs => ecs::head(scope, out),
+            Layout::Ocsf => ocsf::head(scope, out),
         }
     }
 
@@ -163,14 +174,16 @@ impl Format {
             Layout::Text if self.extra_fields => text::tail(direction, verdict, out),
             Layout::Text | Layout::Neutron => {}
             Layout::Json => json::tail(direction, verdict, out),
+            Layout::Ecs => ecs::tail(direction, verdict, out),
+            Layout::Ocsf => ocsf::tail(direction, verdict, out),
         }
     }
 
     /// Whether a record names every rule that allows a session, and not the first only.
     pub const fn names_every_rule(self) -> bool {
         match self.layout {
-            Layout::Text | Layout::Neutron => false,
-            Layout::Json => true,
+            Layout::Text | Layout::Neutron | Layout::Ocsf => false,
+            Layout::Json | Layout::Ecs => true,
         }
     }
 }
@@ -189,7 +202,7 @@ impl Recorder {
             format,
             clock: timestamp::Clock::new(match format.layout {
                 Layout::Text | Layout::Neutron => format.timestamp,
-                Layout::Json => TimestampStyle::Rfc3339,
+                Layout::Json | Layout::Ecs | Layout::Ocsf => TimestampStyle::Rfc3339,
             }),
         }
     }
@@ -210,30 +223,74 @@ impl Recorder {
         packet: &Packet<'_>,
         out: &mut Vec<u8>,
     ) {
+        self.write_time(Some(time), out);
+        out.extend_from_slice(head);
+        out.extend_from_slice(tail);
+        if matches!(self.format.layout, Layout::Text | Layout::Neutron) {
+            out.push(b' ');
+        }
+        self.write_headers(packet, out);
+    }
+
+    /// Appends a line about a packet that no firewall judged, line feed included: a record
+    /// without head and tail, and without its time where that is not known.
+    pub fn write_packet(
+        &mut self,
+        time: Option<Timestamp>,
+        packet: &Packet<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        self.write_time(time, out);
         match self.format.layout {
-            Layout::Text => {
-                self.clock.write(time, out);
-                out.extend_from_slice(head);
-                out.extend_from_slice(tail);
-                out.push(b' ');
-                packet.write_text(self.format.payload, out);
-            }
-            Layout::Neutron => {
-                out.extend_from_slice(head);
-                out.extend_from_slice(b" pkt=");
-                packet.write_text(self.format.payload, out);
-            }
-            Layout::Json => {
-                out.extend_from_slice(b"{\"time\":\"");
+            Layout::Text | Layout::Neutron | Layout::Json => {}
+            Layout::Ecs => ecs::no_verdict(out),
+            Layout::Ocsf => ocsf::no_verdict(out),
+        }
+        self.write_headers(packet, out);
+    }
+
+    /// Starts a record.
+    fn write_time(&mut self, time: Option<Timestamp>, out: &mut Vec<u8>) {
+        match (self.format.layout, time) {
+            (Layout::Neutron, _) | (Layout::Text, None) => {}
+            (Layout::Text, Some(time)) => self.clock.write(time, out),
+            (Layout::Json | Layout::Ecs | Layout::Ocsf, None) => out.push(b'{'),
+            (Layout::Json, Some(time)) => {
+                out.put(r#"{"time":""#);
                 self.clock.write_nanos(time, out);
-                out.extend_from_slice(b"\",");
-                out.extend_from_slice(head);
-                out.extend_from_slice(tail);
-                out.push(b',');
-                json::packet(packet, self.format.payload, out);
-                out.push(b'}');
+                out.put(r#"","#);
+            }
+            (Layout::Ecs, Some(time)) => {
+                out.put(r#"{"@timestamp":""#);
+                self.clock.write_nanos(time, out);
+                out.put(r#"","#);
+            }
+            (Layout::Ocsf, Some(time)) => {
+                out.put(r#"{"time":"#);
+                out.integer(time.unix_nanos.div_euclid(1_000_000));
+                out.put(r#","time_dt":""#);
+                self.clock.write_nanos(time, out);
+                out.put(r#"","#);
             }
         }
-        out.push(b'\n');
+    }
+
+    /// Ends a record.
+    fn write_headers(&self, packet: &Packet<'_>, out: &mut Vec<u8>) {
+        let payload = self.format.payload;
+        match self.format.layout {
+            Layout::Text => packet.write_text(payload, out),
+            Layout::Neutron => {
+                out.put("pkt=");
+                packet.write_text(payload, out);
+            }
+            Layout::Json => json::packet(packet, payload, out),
+            Layout::Ecs => ecs::packet(packet, payload, out),
+            Layout::Ocsf => ocsf::packet(packet, payload, out),
+        }
+        match self.format.layout {
+            Layout::Text | Layout::Neutron => out.put("\n"),
+            Layout::Json | Layout::Ecs | Layout::Ocsf => out.put("}\n"),
+        }
     }
 }

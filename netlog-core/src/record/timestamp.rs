@@ -45,20 +45,20 @@ impl Clock {
     pub(super) fn write(&mut self, time: Timestamp, out: &mut Vec<u8>) {
         let nanos = self.write_second(time, out);
         if self.style == TimestampStyle::Rfc3339 {
-            let [a, b, c, d, e, f, ..] = digits(nanos);
-            out.extend_from_slice(&[b'.', a, b, c, d, e, f, b'Z', b' ']);
+            out.extend_from_slice(&fraction(nanos)[..7]);
+            out.extend_from_slice(b"Z ");
         }
     }
 
     /// Appends the timestamp of a clock of [`TimestampStyle::Rfc3339`] with nanoseconds.
     pub(super) fn write_nanos(&mut self, time: Timestamp, out: &mut Vec<u8>) {
         let nanos = self.write_second(time, out);
-        let [a, b, c, d, e, f, g, h, i] = digits(nanos);
-        out.extend_from_slice(&[b'.', a, b, c, d, e, f, g, h, i, b'Z']);
+        out.extend_from_slice(&fraction(nanos));
+        out.push(b'Z');
     }
 
     /// Appends the second and returns the nanoseconds since then.
-    fn write_second(&mut self, time: Timestamp, out: &mut Vec<u8>) -> u32 {
+    fn write_second(&mut self, time: Timestamp, out: &mut Vec<u8>) -> u64 {
         const NANOS: i64 = 1_000_000_000;
         let second = time.unix_nanos.div_euclid(NANOS);
         if self.second != Some((second, time.utc_offset)) {
@@ -66,8 +66,7 @@ impl Clock {
             self.render(second, time.utc_offset);
         }
         out.extend_from_slice(&self.rendered);
-        // Less than 10⁹.
-        time.unix_nanos.rem_euclid(NANOS) as u32
+        time.unix_nanos.rem_euclid(NANOS).unsigned_abs()
     }
 
     fn render(&mut self, second: i64, utc_offset: i32) {
@@ -116,14 +115,14 @@ impl Clock {
     }
 }
 
-/// The nine digits of a number of nanoseconds.
-fn digits(mut nanos: u32) -> [u8; 9] {
-    let mut digits = [0; 9];
-    for digit in digits.iter_mut().rev() {
+/// A point and nine digits.
+fn fraction(mut nanos: u64) -> [u8; 10] {
+    let mut text = *b".000000000";
+    for digit in text[1..].iter_mut().rev() {
         *digit = b'0' + (nanos % 10) as u8;
         nanos /= 10;
     }
-    digits
+    text
 }
 
 const fn abbreviation(month: Month) -> &'static str {
