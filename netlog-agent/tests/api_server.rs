@@ -261,6 +261,18 @@ async fn slow_requests_come_to_an_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn callers_who_do_not_read_are_cut_off() {
+    let server = start(Auth::NoAuth).await;
+    let mut connection = server.connect().await;
+    let ask = "GET /v2.0/extensions HTTP/1.1\r\nHost: h\r\n\r\n".repeat(1000);
+    let begin = Instant::now();
+    // The caller asks on and on, until the server takes no more and then hangs up.
+    while connection.write_all(ask.as_bytes()).await.is_ok() {}
+    assert!(begin.elapsed() >= Duration::from_secs(30));
+    assert!(begin.elapsed() < Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
 async fn idle_connections_cannot_keep_others_out_for_long() {
     let server = start(Auth::NoAuth).await;
     let mut idle = Vec::new();
