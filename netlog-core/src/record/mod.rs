@@ -6,6 +6,8 @@
 //! objects, and the [tail](Format::tail), one for each rule or reason. Only the time and the
 //! headers are rendered for each event.
 
+mod json;
+mod put;
 mod text;
 mod timestamp;
 
@@ -118,6 +120,8 @@ pub enum Layout {
     Text,
     /// What the reference's driver writes after its log prefix.
     Neutron,
+    /// One flat JSON object.
+    Json,
 }
 
 /// How records are written.
@@ -147,7 +151,10 @@ impl Default for Format {
 impl Format {
     /// The part of a record that says whose event it is.
     pub fn head(self, scope: &Scope<'_>, out: &mut Vec<u8>) {
-        text::head(scope, out);
+        match self.layout {
+            Layout::Text | Layout::Neutron => text::head(scope, out),
+            Layout::Json => json::head(scope, out),
+        }
     }
 
     /// The part of a record that says why the firewall did it.
@@ -155,12 +162,16 @@ impl Format {
         match self.layout {
             Layout::Text if self.extra_fields => text::tail(direction, verdict, out),
             Layout::Text | Layout::Neutron => {}
+            Layout::Json => json::tail(direction, verdict, out),
         }
     }
 
     /// Whether a record names every rule that allows a session, and not the first only.
     pub const fn names_every_rule(self) -> bool {
-        false
+        match self.layout {
+            Layout::Text | Layout::Neutron => false,
+            Layout::Json => true,
+        }
     }
 }
 
@@ -176,7 +187,10 @@ impl Recorder {
     pub fn new(format: Format) -> Self {
         Self {
             format,
-            clock: timestamp::Clock::new(format.timestamp),
+            clock: timestamp::Clock::new(match format.layout {
+                Layout::Text | Layout::Neutron => format.timestamp,
+                Layout::Json => TimestampStyle::Rfc3339,
+            }),
         }
     }
 
@@ -202,13 +216,24 @@ impl Recorder {
                 out.extend_from_slice(head);
                 out.extend_from_slice(tail);
                 out.push(b' ');
+                packet.write_text(self.format.payload, out);
             }
             Layout::Neutron => {
                 out.extend_from_slice(head);
                 out.extend_from_slice(b" pkt=");
+                packet.write_text(self.format.payload, out);
+            }
+            Layout::Json => {
+                out.extend_from_slice(b"{\"time\":\"");
+                self.clock.write_nanos(time, out);
+                out.extend_from_slice(b"\",");
+                out.extend_from_slice(head);
+                out.extend_from_slice(tail);
+                out.push(b',');
+                json::packet(packet, self.format.payload, out);
+                out.push(b'}');
             }
         }
-        packet.write_text(self.format.payload, out);
         out.push(b'\n');
     }
 }
