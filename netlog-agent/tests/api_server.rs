@@ -1,6 +1,7 @@
 //! The API as a server: limits, waiting, callers. The clock is virtual, so that no test waits.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -41,7 +42,7 @@ impl Agent for Waiting {
 
 /// A running server, and what is behind it.
 struct Server {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     agent: Arc<Waiting>,
     store: Arc<Store>,
     policy: Arc<ArcSwap<Policy>>,
@@ -64,13 +65,17 @@ const INVENTORY: &str = r#"{
 }"#;
 
 async fn start(auth: Auth) -> Server {
+    let local = Bind::Tcp(([127, 0, 0, 1], 0).into());
+    let listener = Listener::bind(&local).await.unwrap();
+    let address = listener.address().unwrap();
+    start_on(listener, address, auth)
+}
+
+fn start_on(listener: Listener, address: SocketAddr, auth: Auth) -> Server {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::open(folder.path().join("netlog.db")).unwrap());
     let agent = Arc::new(Waiting::default());
     let policy = Arc::new(ArcSwap::from_pointee(Policy::default()));
-    let local = Bind::Tcp(([127, 0, 0, 1], 0).into());
-    let listener = Listener::bind(&local).await.unwrap();
-    let address = listener.address().unwrap();
     let api = Api {
         store: Arc::clone(&store),
         inventory: Arc::new(ArcSwap::from_pointee(Inventory::parse(INVENTORY).unwrap())),
@@ -261,6 +266,18 @@ async fn slow_requests_come_to_an_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn callers_who_do_not_read_are_cut_off() {
+    let server = start(Auth::NoAuth).await;
+    let mut connection = server.connect().await;
+    let ask = "GET /v2.0/extensions HTTP/1.1\r\nHost: h\r\n\r\n".repeat(1000);
+    let begin = Instant::now();
+    // The caller asks on and on, until the server takes no more and then hangs up.
+    while connection.write_all(ask.as_bytes()).await.is_ok() {}
+    assert!(begin.elapsed() >= Duration::from_secs(30));
+    assert!(begin.elapsed() < Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
 async fn idle_connections_cannot_keep_others_out_for_long() {
     let server = start(Auth::NoAuth).await;
     let mut idle = Vec::new();
@@ -305,7 +322,14 @@ async fn a_socket_file_is_for_its_owner_and_replaced_when_left_over() {
     assert_eq!(mode & 0o777, 0o660);
     // In use, it is left alone; left over, it is replaced; another file is never removed.
     Listener::bind(&place).await.unwrap_err();
-    drop(listener);
+    let nowhere = ([0, 0, 0, 0], 0).into();
+    let server = start_on(listener, nowhere, Auth::NoAuth);
+    let mut connection = UnixStream::connect(&path).await.unwrap();
+    let ask = request("GET", "/v2.0/ports", "", "");
+    connection.write_all(ask.as_bytes()).await.unwrap();
+    assert_eq!(answer(&mut connection).await.0, 200);
+    server.stop.send(()).unwrap();
+    server.stopped.await.unwrap();
     Listener::bind(&place).await.unwrap();
     UnixStream::connect(&path).await.unwrap_err();
     let file = folder.path().join("precious");

@@ -26,6 +26,7 @@ pub mod policy;
 mod query;
 mod reply;
 mod serve;
+mod stall;
 #[cfg(test)]
 mod tests;
 pub mod tokens;
