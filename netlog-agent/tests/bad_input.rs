@@ -1,6 +1,8 @@
 //! Mistakes in configuration and inventory: one clear error each, and nothing that is stored is
 //! lost.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
