@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -12,6 +13,10 @@ use crate::error::Attempt as _;
 use crate::hosts::HOSTS;
 use crate::wait::{LIMIT, until};
 use crate::{INVENTORY, Lab, LabError, Process};
+
+/// Who may use the agent's API.
+const OPERATOR: &str = r#"[{"token": "operator", "user_id": "operator",
+    "project_id": "aaaaaaaa-0000-4000-8000-00000000000a", "roles": ["admin"]}]"#;
 
 /// A program of this workspace, which stands beside the one that is running.
 pub fn program(name: &str) -> Result<PathBuf, LabError> {
@@ -44,32 +49,41 @@ pub struct Agent<'a> {
 }
 
 impl<'a> Agent<'a> {
-    /// Starts an agent with the lab's inventory and waits until it is attached to the bridge.
-    /// `config` is added to its configuration: sections in INI form.
+    /// Starts an agent that writes to the file `security-events.log`, and waits until it is
+    /// attached to the bridge. `config` is added to its configuration: sections in INI form.
     pub fn start(lab: &'a Lab, config: &str) -> Result<Self, LabError> {
-        let agent = Self::launch(lab, config)?;
+        let log = Self::directory(lab).join("security-events.log");
+        let file = format!("[network_log]\nlocal_output_log_base = {}\n", log.display());
+        let agent = Self::launch(lab, &(file + config))?;
         agent.wait_attached()?;
         Ok(agent)
     }
 
-    /// Starts an agent and waits for nothing.
+    fn directory(lab: &Lab) -> PathBuf {
+        lab.run_dir().join("agent")
+    }
+
+    /// Starts an agent with the lab's inventory, and waits for nothing.
     pub fn launch(lab: &'a Lab, config: &str) -> Result<Self, LabError> {
-        let directory = lab.run_dir().join("agent");
+        let directory = Self::directory(lab);
         fs::create_dir_all(&directory).attempt(|| format!("make {}", directory.display()))?;
         write(&directory.join("inventory.json"), INVENTORY)?;
         let place = |name: &str| directory.join(name).display().to_string();
+        let tokens = directory.join("tokens.json");
+        write(&tokens, OPERATOR)?;
+        fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600))
+            .attempt(|| format!("close {} to others", tokens.display()))?;
         let own = format!(
-            "[network_log]\nlocal_output_log_base = {log}\n\
-             [ovs]\novsdb_connection = unix:{db}\nopenflow_socket = {mgmt}\n\
+            "[ovs]\novsdb_connection = unix:{db}\nopenflow_socket = {mgmt}\n\
              [inventory]\npath = {inventory}\n\
              [database]\npath = {database}\n\
-             [api]\nbind = unix:{api}\n",
-            log = place("security-events.log"),
+             [api]\nbind = unix:{api}\nauth_strategy = static-tokens\ntokens_file = {tokens}\n",
             db = lab.db_socket().display(),
             mgmt = lab.mgmt_socket(crate::BR_INT).display(),
             inventory = place("inventory.json"),
             database = place("netlog.db"),
             api = place("api.sock"),
+            tokens = tokens.display(),
         );
         write(&directory.join("netlog.conf"), &own)?;
         write(&directory.join("extra.conf"), config)?;
@@ -102,18 +116,23 @@ impl<'a> Agent<'a> {
     /// Waits until the agent reads packet-ins.
     pub fn wait_attached(&self) -> Result<(), LabError> {
         until(LIMIT, "the agent to attach to the bridge", || {
-            if self.process.try_wait()?.is_some() {
-                return Err(LabError::Unexpected {
-                    what: "netlog-agent".to_owned(),
-                    expected: "running".to_owned(),
-                    got: format!("ended; it said:\n{}", self.stderr()?),
-                });
-            }
+            self.check_running()?;
             let attached = self
                 .status()
                 .is_ok_and(|status| status["bridge"]["connected"] == true);
             Ok(attached.then_some(()))
         })
+    }
+
+    fn check_running(&self) -> Result<(), LabError> {
+        match self.process.try_wait()? {
+            None => Ok(()),
+            Some(status) => Err(LabError::Unexpected {
+                what: "netlog-agent".to_owned(),
+                expected: "running".to_owned(),
+                got: format!("ended with {status}; it said:\n{}", self.stderr()?),
+            }),
+        }
     }
 
     /// The agent's process.
@@ -156,13 +175,15 @@ impl<'a> Agent<'a> {
         self.wait_attached()
     }
 
-    /// The `netlog` command, set up for this agent.
+    /// The `netlog` command, set up for this agent: its caller is an administrator who works for
+    /// the project of vm1 and vm2.
     pub fn netlog(&self) -> Result<Command, LabError> {
         let mut command = Command::new(program("netlog")?);
         command.env(
             "NETLOG_ENDPOINT",
             format!("unix:{}", self.file("api.sock").display()),
         );
+        command.env("NETLOG_TOKEN", "operator");
         Ok(command)
     }
 

@@ -4,12 +4,13 @@
 //! of a pipe from the owner. What the lab is about to create is written to
 //! the pipe first. When the owner closes its end, or panics, or is
 //! interrupted, or is killed, the janitor reads the end of the file, and
-//! removes everything.
+//! removes everything. The lab's tools hold the pipe too, as their standard
+//! input: the janitor does not begin while one of them still works.
 
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,9 +38,10 @@ pub(crate) struct Janitor {
 }
 
 impl Janitor {
-    pub(crate) fn start() -> Result<Arc<Self>, LabError> {
+    /// Starts the janitor of the lab of that name, which shows in its arguments.
+    pub(crate) fn start(lab: &str) -> Result<Arc<Self>, LabError> {
         let mut script = tools::command("sh")
-            .args(["-c", SCRIPT, "netlog-lab-janitor"])
+            .args(["-c", SCRIPT, lab])
             .env("PATH", tools::search_path())
             .current_dir("/")
             .process_group(0)
@@ -65,6 +67,15 @@ impl Janitor {
         .attempt(|| format!("tell the janitor `{what} {name}`"))
     }
 
+    /// Something that keeps the janitor waiting as long as it is open.
+    pub(crate) fn hold(&self) -> Result<OwnedFd, LabError> {
+        match &*lock(&self.pipe) {
+            Some(pipe) => pipe.as_fd().try_clone_to_owned(),
+            None => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
+        }
+        .attempt(|| "hold the janitor".to_owned())
+    }
+
     /// Starts a program that ends with the lab at the latest. `configure`
     /// adds arguments, environment and outputs; standard input is taken.
     pub(crate) fn spawn(
@@ -76,11 +87,7 @@ impl Janitor {
             what: format!("start `{program}`"),
             source: io::Error::from(io::ErrorKind::NotFound),
         })?;
-        let pipe = match &*lock(&self.pipe) {
-            Some(pipe) => pipe.as_fd().try_clone_to_owned(),
-            None => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
-        }
-        .attempt(|| "reach the janitor".to_owned())?;
+        let pipe = self.hold()?;
         let mut command = tools::command("sh");
         command.args(["-c", REGISTER_AND_EXEC]).arg(path);
         configure(&mut command);
@@ -148,7 +155,7 @@ impl Process {
     }
 
     /// Its standard error, if it was configured as a pipe; once.
-    pub fn take_stderr(&self) -> Option<std::process::ChildStderr> {
+    pub fn take_stderr(&self) -> Option<ChildStderr> {
         lock(&self.child).stderr.take()
     }
 

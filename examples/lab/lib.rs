@@ -59,22 +59,26 @@
 mod agent;
 mod check;
 mod error;
+pub mod frames;
 mod hosts;
 mod janitor;
 mod netns;
 mod site;
+pub mod steps;
 mod switch;
 mod tools;
+mod traffic;
 mod wait;
 
 use std::env;
 use std::fs::DirBuilder;
+use std::io;
 use std::ops::Deref;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use agent::{Agent, Record, program};
 pub use check::check;
@@ -82,6 +86,7 @@ pub use error::{LabError, Missing};
 pub use hosts::{BR_INT, BR_PHYS, Family, HOSTS, Host, VM3_OTHER_PAIR, VM3_PAIR, host, mac_text};
 pub use janitor::Process;
 pub use site::{SWITCH, Site};
+pub use traffic::any_port;
 pub use wait::{LIMIT, until};
 
 use error::Attempt as _;
@@ -137,7 +142,8 @@ impl Lab {
             LABS.fetch_add(1, Ordering::Relaxed)
         );
         let site = Site::at(options.parent.join(name));
-        let janitor = Janitor::start()?;
+        let janitor = Janitor::start(site.name())?;
+        let site = site.kept_by(&janitor);
         let vswitchd = Self::bring_up(&site, &janitor, options);
         match vswitchd {
             Ok(vswitchd) => Ok(Self {
@@ -146,7 +152,7 @@ impl Lab {
                 vswitchd: Mutex::new(vswitchd),
             }),
             Err(error) => {
-                janitor.finish()?;
+                end(&janitor);
                 Err(error)
             }
         }
@@ -158,14 +164,26 @@ impl Lab {
         options: &Options,
     ) -> Result<Process, LabError> {
         let run_dir = site.run_dir();
+        let namespaces: Vec<String> = site.namespaces().collect();
+        // Only what is not there yet will be the lab's.
+        for path in namespaces
+            .iter()
+            .map(|name| netns::path(name))
+            .chain([run_dir.to_owned()])
+        {
+            if path.exists() {
+                return Err(io::Error::from(io::ErrorKind::AlreadyExists))
+                    .attempt(|| format!("make {}", path.display()));
+            }
+        }
+        janitor.register("dir", &run_dir.to_string_lossy())?;
+        for namespace in namespaces {
+            janitor.register("netns", &namespace)?;
+        }
         DirBuilder::new()
             .mode(0o700)
             .create(run_dir)
             .attempt(|| format!("make {}", run_dir.display()))?;
-        janitor.register("dir", &run_dir.to_string_lossy())?;
-        for namespace in site.namespaces() {
-            janitor.register("netns", &namespace)?;
-        }
         site.lay_cables()?;
         let vswitchd = site.start_switch(janitor)?;
         site.add_bridges()?;
@@ -217,10 +235,8 @@ impl Lab {
         Ok(())
     }
 
-    fn vswitchd(&self) -> std::sync::MutexGuard<'_, Process> {
-        self.vswitchd
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn vswitchd(&self) -> MutexGuard<'_, Process> {
+        self.vswitchd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -234,8 +250,13 @@ impl Deref for Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        if let Err(error) = self.janitor.finish() {
-            eprintln!("netlog-lab: {error}");
-        }
+        end(&self.janitor);
+    }
+}
+
+/// Ends a lab where no error can be returned.
+fn end(janitor: &Janitor) {
+    if let Err(error) = janitor.finish() {
+        eprintln!("netlog-lab: {error}");
     }
 }

@@ -80,6 +80,7 @@ impl Site {
     fn tool(&self, program: &str) -> Command {
         let mut command = tools::command(program);
         self.confine(&mut command);
+        command.stdin(self.hold());
         command
     }
 
@@ -138,8 +139,10 @@ impl Site {
             "ovs-vswitchd",
             &self.run_dir().join("ovs-vswitchd.ctl"),
         )?;
-        // Returns when vswitchd has put the database into effect.
-        self.ovs_vsctl(&["set", "Open_vSwitch", ".", "external_ids:lab=netlog"])?;
+        // Any change will do: ovs-vsctl returns when vswitchd has put it, and
+        // all bridges and ports with it, into effect.
+        let change = format!("external_ids:vswitchd-pid={}", vswitchd.id());
+        self.ovs_vsctl(&["set", "Open_vSwitch", ".", &change])?;
         Ok(vswitchd)
     }
 

@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use crate::LabError;
 use crate::error::Attempt as _;
@@ -37,7 +37,9 @@ pub(crate) fn command(program: &str) -> Command {
 
 /// Runs `command` to its end and returns its standard output.
 pub(crate) fn run(command: &mut Command) -> Result<String, LabError> {
-    run_with_input(command, "")
+    let line = display(command);
+    let output = command.output().attempt(|| format!("run `{line}`"))?;
+    finish(line, &output)
 }
 
 /// Runs `command` with `input` as its standard input.
@@ -56,11 +58,15 @@ pub(crate) fn run_with_input(command: &mut Command, input: &str) -> Result<Strin
     let output = child
         .wait_with_output()
         .attempt(|| format!("wait for `{line}`"))?;
+    finish(line, &output)
+}
+
+fn finish(command: String, output: &Output) -> Result<String, LabError> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(LabError::Command {
-        command: line,
+        command,
         status: output.status.to_string(),
         stderr: String::from_utf8_lossy(&output.stderr)
             .trim_end()

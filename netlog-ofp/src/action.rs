@@ -213,11 +213,7 @@ impl Controller {
     /// Reads the properties; `None` when one of them is unknown and would be
     /// lost.
     fn decode2(mut r: Reader<'_>) -> Result<Option<Self>> {
-        let mut controller = Self {
-            // What no property says (ofp-actions.c).
-            reason: PacketInReason::NO_MATCH,
-            ..Self::default()
-        };
+        let mut controller = Self::default();
         r.skip(6)?;
         while !r.is_empty() {
             let (kind, mut value) = r.property("nx_action_controller2")?;
@@ -245,16 +241,23 @@ impl Controller {
         }
         nicira(out, NXAST_CONTROLLER2, |out| {
             out.zeros(6);
-            // A 16-bit property is written with two bytes of padding inside.
-            out.property(property::MAX_LEN, |out| {
-                out.u16(self.max_len);
-                out.u16(0);
-            });
-            out.property(property::CONTROLLER_ID, |out| {
-                out.u16(self.controller_id);
-                out.u16(0);
-            });
-            out.property(property::REASON, |out| out.u8(self.reason.0));
+            // What is as by default is left out. A 16-bit property has two
+            // bytes of padding inside.
+            if self.max_len != u16::MAX {
+                out.property(property::MAX_LEN, |out| {
+                    out.u16(self.max_len);
+                    out.u16(0);
+                });
+            }
+            if self.controller_id != 0 {
+                out.property(property::CONTROLLER_ID, |out| {
+                    out.u16(self.controller_id);
+                    out.u16(0);
+                });
+            }
+            if self.reason != PacketInReason::ACTION {
+                out.property(property::REASON, |out| out.u8(self.reason.0));
+            }
             if !self.userdata.is_empty() {
                 out.property(property::USERDATA, |out| out.bytes(&self.userdata));
             }
@@ -283,4 +286,36 @@ fn nicira(out: &mut Vec<u8>, subtype: u16, body: impl FnOnce(&mut Vec<u8>)) {
         out.u16(subtype);
         body(out);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testdata::from_hex;
+
+    /// What is not known in whole is kept in whole.
+    #[test]
+    fn a_controller_action_with_an_unknown_property_is_kept_as_it_is() {
+        let bytes = from_hex("ffff0018000023200025000000000000000900080000abcd");
+        let mut r = Reader::new("test", &bytes);
+        let action = Action::decode(&mut r).unwrap();
+        assert!(matches!(action, Action::Experimenter { .. }), "{action:?}");
+        let mut out = Vec::new();
+        action.encode(&mut out);
+        assert_eq!(out, bytes);
+    }
+
+    #[test]
+    fn an_action_without_a_body_is_an_error() {
+        let mut r = Reader::new("test", &[0, 0, 0, 4]);
+        let error = Action::decode(&mut r).unwrap_err();
+        assert_eq!(error.problem, Problem::Length(4));
+    }
+
+    #[test]
+    fn resubmit_has_the_ports_of_openflow_1_0() {
+        let mut out = Vec::new();
+        Action::resubmit(94).encode(&mut out);
+        assert_eq!(out, from_hex("ffff001000002320000efff85e000000"));
+    }
 }

@@ -291,3 +291,46 @@ impl Put for Vec<u8> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_say_where_and_what() {
+        let mut r = Reader::new("ofp_thing", &[0, 1, 2]);
+        assert_eq!(r.u16(), Ok(1));
+        let error = r.u32().unwrap_err();
+        assert_eq!(error.to_string(), "ofp_thing: 3 more bytes are needed");
+        let error = r.finish(()).unwrap_err();
+        assert_eq!(error.to_string(), "ofp_thing: 1 bytes are left over");
+    }
+
+    #[test]
+    fn a_length_must_count_its_own_header() {
+        let mut r = Reader::new("ofp_thing", &[0, 1, 0, 3]);
+        let error = r.tlv("ofp_part").unwrap_err();
+        let problem = Problem::Length(3);
+        let structure = "ofp_part";
+        assert_eq!(error, DecodeError { structure, problem });
+    }
+
+    #[test]
+    fn the_padding_of_the_last_property_may_be_missing() {
+        for padding in 0..4 {
+            let mut bytes = vec![0, 1, 0, 5, 9];
+            bytes.resize(5 + padding, 0);
+            let mut r = Reader::new("ofp_thing", &bytes);
+            let (kind, mut value) = r.property("ofp_prop").unwrap();
+            assert_eq!((kind, value.u8()), (1, Ok(9)));
+            assert!(r.is_empty());
+        }
+    }
+
+    #[test]
+    fn lengths_are_filled_in_behind() {
+        let mut out = vec![0xff];
+        out.property(7, |out| out.bytes(b"abc"));
+        assert_eq!(out, [0xff, 0, 7, 0, 7, b'a', b'b', b'c', 0]);
+    }
+}

@@ -9,6 +9,10 @@ use crate::{
 };
 
 const OFPET_EXPERIMENTER: u16 = 0xffff;
+/// The type that Open vSwitch chose for errors of extensions before OpenFlow
+/// had one.
+const NXET_VENDOR: u16 = 0xb0c2;
+const NXVC_VENDOR_ERROR: u16 = 0;
 
 /// Why a request failed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +32,16 @@ pub enum ErrorCode {
         /// The code.
         code: u16,
     },
+    /// An error of an extension in the form of OpenFlow 1.0 and 1.1. Open
+    /// vSwitch 3.1 refuses flow monitors in this form in all versions.
+    Vendor {
+        /// Whose extension.
+        vendor: u32,
+        /// The type.
+        kind: u16,
+        /// The code.
+        code: u16,
+    },
 }
 
 impl ErrorCode {
@@ -41,6 +55,7 @@ impl ErrorCode {
         match self {
             Self::Standard { kind, code } => standard(kind, code),
             Self::Experimenter { experimenter, code } => extension(experimenter, code),
+            Self::Vendor { vendor, kind, code } => vendor_error(vendor, kind, code),
         }
     }
 }
@@ -52,6 +67,9 @@ impl fmt::Display for ErrorCode {
             (None, Self::Standard { kind, code }) => write!(f, "error {kind},{code}"),
             (None, Self::Experimenter { experimenter, code }) => {
                 write!(f, "error {code} of experimenter {experimenter:#x}")
+            }
+            (None, Self::Vendor { vendor, kind, code }) => {
+                write!(f, "error {kind},{code} of vendor {vendor:#x}")
             }
         }
     }
@@ -88,10 +106,15 @@ impl ErrorMessage {
         r.enter("ofp_error_msg");
         let kind = r.u16()?;
         let code = r.u16()?;
-        let code = match kind {
-            OFPET_EXPERIMENTER => ErrorCode::Experimenter {
+        let code = match (kind, code) {
+            (OFPET_EXPERIMENTER, code) => ErrorCode::Experimenter {
                 experimenter: r.u32()?,
                 code,
+            },
+            (NXET_VENDOR, NXVC_VENDOR_ERROR) => ErrorCode::Vendor {
+                vendor: r.u32()?,
+                kind: r.u16()?,
+                code: r.u16()?,
             },
             _ => ErrorCode::Standard { kind, code },
         };
@@ -109,6 +132,13 @@ impl ErrorMessage {
                 out.u16(OFPET_EXPERIMENTER);
                 out.u16(code);
                 out.u32(experimenter);
+            }
+            ErrorCode::Vendor { vendor, kind, code } => {
+                out.u16(NXET_VENDOR);
+                out.u16(NXVC_VENDOR_ERROR);
+                out.u32(vendor);
+                out.u16(kind);
+                out.u16(code);
             }
         }
         out.bytes(&self.data);
@@ -355,4 +385,56 @@ const fn extension(id: u32, code: u16) -> Option<&'static str> {
         (ONF, 4448) => "OFPBPC_EPERM",
         _ => return None,
     })
+}
+
+/// The names of what a flow monitor can be refused for in this form.
+const fn vendor_error(vendor: u32, kind: u16, code: u16) -> Option<&'static str> {
+    Some(match (vendor, kind, code) {
+        (NICIRA, 1, 512) => "OFPBRC_BAD_TABLE_ID",
+        (NICIRA, 1, 514) => "OFPBRC_BAD_PORT",
+        (NICIRA, 1, 517) => "OFPMOFC_MONITOR_EXISTS",
+        (NICIRA, 1, 518) => "OFPMOFC_BAD_FLAGS",
+        (NICIRA, 1, 519) => "OFPMOFC_UNKNOWN_MONITOR",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::header::MessageType;
+
+    #[test]
+    fn errors_have_the_names_of_open_vswitch() {
+        let standard = |kind, code| ErrorCode::Standard { kind, code }.to_string();
+        assert_eq!(standard(0, 0), "OFPHFC_INCOMPATIBLE");
+        assert_eq!(standard(5, 1), "OFPFMFC_TABLE_FULL");
+        assert_eq!(standard(12, 3), "OFPMMFC_UNKNOWN_METER");
+        assert_eq!(standard(17, 13), "OFPBFC_MSG_FAILED");
+        assert_eq!(standard(17, 99), "error 17,99");
+        let extension = |experimenter, code| ErrorCode::Experimenter { experimenter, code };
+        assert_eq!(extension(ONF, 2313).to_string(), "OFPBFC_MSG_FAILED");
+        assert_eq!(extension(NICIRA, 4).to_string(), "NXBRC_MUST_BE_ZERO");
+        let vendor = ErrorCode::Vendor {
+            vendor: NICIRA,
+            kind: 1,
+            code: 518,
+        };
+        assert_eq!(vendor.to_string(), "OFPMOFC_BAD_FLAGS");
+        let unknown = extension(1, 2).to_string();
+        assert_eq!(unknown, "error 2 of experimenter 0x1");
+    }
+
+    #[test]
+    fn an_error_names_the_message_that_failed() {
+        let mut error = ErrorMessage {
+            code: ErrorCode::BAD_TYPE,
+            data: vec![4, 14, 0, 56, 0, 0, 0, 7],
+        };
+        let offender = error.offender().unwrap();
+        assert_eq!(offender.message_type, MessageType::FLOW_MOD);
+        assert_eq!(error.to_string(), "OFPBRC_BAD_TYPE for FLOW_MOD 0x7");
+        error.code = ErrorCode::INCOMPATIBLE;
+        assert_eq!(error.offender(), None);
+    }
 }

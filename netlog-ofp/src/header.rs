@@ -11,21 +11,43 @@ use crate::{
 /// Bytes in the header that every message begins with.
 pub const HEADER_LEN: usize = 8;
 
-wire_enum! {
-    /// A version of the OpenFlow protocol.
-    pub struct Version(u8) {
-        /// OpenFlow 1.0.
-        V1_0 = 1,
-        /// OpenFlow 1.1.
-        V1_1 = 2,
-        /// OpenFlow 1.2.
-        V1_2 = 3,
-        /// OpenFlow 1.3.
-        V1_3 = 4,
-        /// OpenFlow 1.4.
-        V1_4 = 5,
-        /// OpenFlow 1.5.
-        V1_5 = 6,
+/// A version of the OpenFlow protocol, as it stands in the header of every
+/// message. Displayed as people write it: `1.3`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub u8);
+
+impl Version {
+    /// OpenFlow 1.0.
+    pub const V1_0: Self = Self(1);
+    /// OpenFlow 1.1.
+    pub const V1_1: Self = Self(2);
+    /// OpenFlow 1.2.
+    pub const V1_2: Self = Self(3);
+    /// OpenFlow 1.3.
+    pub const V1_3: Self = Self(4);
+    /// OpenFlow 1.4.
+    pub const V1_4: Self = Self(5);
+    /// OpenFlow 1.5.
+    pub const V1_5: Self = Self(6);
+
+    /// Whether this crate knows the messages of the version.
+    pub const fn is_spoken(self) -> bool {
+        matches!(self, Self::V1_3 | Self::V1_4)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            wire @ 1..=6 => write!(f, "1.{}", wire - 1),
+            wire => write!(f, "{wire:#04x}"),
+        }
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -358,6 +380,12 @@ mod tests {
 
         assert_eq!(messages.next(), None);
         assert_eq!(messages.remainder(), [4, 21, 0, 8, 0]);
+    }
+
+    #[test]
+    fn versions_are_written_as_people_do() {
+        assert_eq!(Version::V1_3.to_string(), "1.3");
+        assert_eq!(format!("{:?}", [Version::V1_0, Version(9)]), "[1.0, 0x09]");
     }
 
     #[test]

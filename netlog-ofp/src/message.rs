@@ -201,14 +201,13 @@ impl Body {
         let (version, xid) = (message.version(), message.xid());
         let mut reader = Reader::new("ofp_header", message.body());
         let r = &mut reader;
-        let spoken = matches!(version, Version::V1_3 | Version::V1_4);
         let native_bundles = version >= Version::V1_4;
         let body = match message.message_type() {
             Type::HELLO => Self::Hello(Hello::decode(r)?),
             Type::ERROR => Self::Error(ErrorMessage::decode(r)?),
             Type::ECHO_REQUEST => Self::EchoRequest(r.take_rest().to_vec()),
             Type::ECHO_REPLY => Self::EchoReply(r.take_rest().to_vec()),
-            message_type if !spoken => Self::other(message_type, r),
+            message_type if !version.is_spoken() => Self::other(message_type, r),
             Type::FEATURES_REQUEST => Self::FeaturesRequest,
             Type::FEATURES_REPLY => Self::FeaturesReply(Features::decode(r)?),
             Type::GET_CONFIG_REQUEST => Self::GetConfigRequest,
@@ -395,3 +394,6 @@ fn experimenter(id: u32, kind: u32, out: &mut Vec<u8>) {
     out.u32(id);
     out.u32(kind);
 }
+
+#[cfg(test)]
+mod tests;

@@ -394,8 +394,15 @@ impl Match {
         out.property(OFPMT_OXM, |out| self.encode_fields(out));
     }
 
-    /// Writes nothing but the fields.
-    pub(crate) fn encode_fields(&self, out: &mut Vec<u8>) {
+    /// The fields as on the wire, without the header of an `ofp_match`: what a
+    /// packet-in has as its [`Metadata`](crate::Metadata).
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.encode_fields(&mut out);
+        out
+    }
+
+    fn encode_fields(&self, out: &mut Vec<u8>) {
         for oxm in &self.0 {
             oxm.encode(out);
         }

@@ -10,7 +10,7 @@
 use crate::{
     codec::{DecodeError, Problem, Put, padding},
     header::{MessageTooLong, MessageType, RawMessage, Version, Xid, encode_message},
-    oxm::{Field, Match, RawOxm, RawOxms},
+    oxm::{Field, RawOxm, RawOxms},
     port::PortNo,
     wire_enum::wire_enum,
 };
@@ -347,7 +347,8 @@ pub mod ct_state {
 }
 
 impl<'a> Metadata<'a> {
-    /// Reads a list of OXM or NXM fields, in one pass. Fields without a place
+    /// Reads a list of OXM or NXM fields, in one pass; to make one, see
+    /// [`Match::to_bytes`](crate::Match::to_bytes). Fields without a place
     /// of their own are in [`fields`](Self::fields).
     #[inline]
     pub fn parse(raw: &'a [u8]) -> Result<Self, DecodeError> {
@@ -384,16 +385,6 @@ impl<'a> Metadata<'a> {
     /// The first field of this kind.
     pub fn get(&self, field: Field) -> Option<RawOxm<'a>> {
         self.fields().find(|oxm| oxm.field() == field)
-    }
-}
-
-/// Fields in the form that [`Metadata::parse`] reads, for making packet-ins.
-impl Match {
-    /// The fields as on the wire, without the header of an `ofp_match`.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        self.encode_fields(&mut out);
-        out
     }
 }
 

@@ -96,7 +96,7 @@ pub struct Port {
     pub config: PortConfig,
     /// Its state.
     pub state: PortState,
-    /// What the medium can do, as on the wire: the eight words of
+    /// What the medium can do, as on the wire: the six words of
     /// OpenFlow 1.3, or the properties of 1.4.
     pub features: Vec<u8>,
 }
@@ -146,7 +146,7 @@ impl Port {
         if version >= Version::V1_4 {
             out.set_length(start + 4, start);
         } else {
-            // The features of 1.3 are always eight words.
+            // The features of 1.3 are always six words.
             out.resize(start + 64, 0);
         }
     }

@@ -54,11 +54,11 @@ impl Arp {
     pub(crate) fn write(&self, to: &mut impl Sink) {
         to.ipv4("arp(dst_ip=", self.dst_ip);
         to.mac(",dst_mac=", self.dst_mac);
-        to.num(",hlen=", self.hlen.into());
-        to.num(",hwtype=", self.hwtype.into());
-        to.num(",opcode=", self.opcode.into());
-        to.num(",plen=", self.plen.into());
-        to.num(",proto=", self.proto.into());
+        to.octet(",hlen=", self.hlen);
+        to.num(",hwtype=", self.hwtype);
+        to.num(",opcode=", self.opcode);
+        to.octet(",plen=", self.plen);
+        to.num(",proto=", self.proto);
         to.ipv4(",src_ip=", self.src_ip);
         to.mac(",src_mac=", self.src_mac);
         to.put(")");

@@ -45,7 +45,7 @@ impl Ethernet {
 
     pub(crate) fn write(&self, to: &mut impl Sink) {
         to.mac("ethernet(dst=", self.dst);
-        to.num(",ethertype=", self.ethertype.into());
+        to.num(",ethertype=", self.ethertype);
         to.mac(",src=", self.src);
         to.put(")");
     }

@@ -56,26 +56,26 @@ impl<'a> Icmp<'a> {
     }
 
     pub(crate) fn write(&self, to: &mut impl Sink) {
-        to.num("icmp(code=", self.code.into());
-        to.num(",csum=", self.csum.into());
+        to.octet("icmp(code=", self.code);
+        to.num(",csum=", self.csum);
         if let Some((&[a, b, c, d], data)) = self.body.split_first_chunk() {
             let (first, second) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
             match self.type_ {
                 kind::ECHO_REPLY | kind::ECHO_REQUEST => {
                     to.payload_or_none(",data=echo(data=", data);
-                    to.num(",id=", first.into());
-                    to.num(",seq=", second.into());
+                    to.num(",id=", first);
+                    to.num(",seq=", second);
                     to.put(")");
                 }
                 kind::DEST_UNREACH => {
                     to.payload_or_none(",data=dest_unreach(data=", data);
-                    to.num(",data_len=", b.into());
-                    to.num(",mtu=", second.into());
+                    to.octet(",data_len=", b);
+                    to.num(",mtu=", second);
                     to.put(")");
                 }
                 kind::TIME_EXCEEDED => {
                     to.payload_or_none(",data=TimeExceeded(data=", data);
-                    to.num(",data_len=", b.into());
+                    to.octet(",data_len=", b);
                     to.put(")");
                 }
                 _ => to.payload(",data=", self.body),
@@ -83,7 +83,7 @@ impl<'a> Icmp<'a> {
         } else {
             to.payload(",data=", self.body);
         }
-        to.num(",type=", self.type_.into());
+        to.octet(",type=", self.type_);
         to.put(")");
     }
 }

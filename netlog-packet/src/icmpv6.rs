@@ -62,11 +62,11 @@ impl<'a> Icmpv6<'a> {
     }
 
     pub(crate) fn write(&self, to: &mut impl Sink) {
-        to.num("icmpv6(code=", self.code.into());
-        to.num(",csum=", self.csum.into());
+        to.octet("icmpv6(code=", self.code);
+        to.num(",csum=", self.csum);
         to.put(",data=");
         self.write_data(to);
-        to.num(",type_=", self.type_.into());
+        to.octet(",type_=", self.type_);
         to.put(")");
     }
 
@@ -81,8 +81,8 @@ impl<'a> Icmpv6<'a> {
             kind::ECHO_REQUEST | kind::ECHO_REPLY => {
                 let (id, seq) = (r.u16()?, r.u16()?);
                 to.payload_or_none("echo(data=", r.rest());
-                to.num(",id=", id.into());
-                to.num(",seq=", seq.into());
+                to.num(",id=", id);
+                to.num(",seq=", seq);
                 to.put(")");
             }
             kind::ND_NEIGHBOR_SOLICIT | kind::ND_NEIGHBOR_ADVERT => {
@@ -153,7 +153,7 @@ fn write_link_layer_address(bytes: &[u8], to: &mut impl Sink) -> Option<()> {
     });
     to.bytes_or_none("(data=", r.rest());
     to.mac(",hw_src=", address);
-    to.num(",length=", length.into());
+    to.octet(",length=", length);
     to.put(")");
     Some(())
 }
@@ -161,7 +161,7 @@ fn write_link_layer_address(bytes: &[u8], to: &mut impl Sink) -> Option<()> {
 fn write_router_advert(mut r: Reader<'_>, to: &mut impl Sink) -> Option<()> {
     let [hop_limit, flags] = r.array()?;
     let (lifetime, reachable, retrans) = (r.u16()?, r.u32()?, r.u32()?);
-    to.num("nd_router_advert(ch_l=", hop_limit.into());
+    to.octet("nd_router_advert(ch_l=", hop_limit);
     to.put(",options=[");
     let mut options = r.rest();
     let mut comma = Comma::default();
@@ -171,9 +171,9 @@ fn write_router_advert(mut r: Reader<'_>, to: &mut impl Sink) -> Option<()> {
         options = options.get(len..)?;
     }
     to.num("],rea_t=", reachable);
-    to.num(",res=", (flags >> 6).into());
+    to.octet(",res=", flags >> 6);
     to.num(",ret_t=", retrans);
-    to.num(",rou_l=", lifetime.into());
+    to.num(",rou_l=", lifetime);
     to.put(")");
     Some(())
 }
@@ -194,11 +194,11 @@ fn write_router_advert_option(bytes: &[u8], to: &mut impl Sink) -> Option<usize>
             let [prefix_length, flags] = r.array()?;
             let (valid, preferred, reserved) = (r.u32()?, r.u32()?, r.u32()?);
             let prefix = read_ipv6(&mut r)?;
-            to.num("nd_option_pi(length=", length.into());
-            to.num(",pl=", prefix_length.into());
+            to.octet("nd_option_pi(length=", length);
+            to.octet(",pl=", prefix_length);
             to.num(",pre_l=", preferred);
             to.ipv6(",prefix=", prefix);
-            to.num(",res1=", (flags >> 5).into());
+            to.octet(",res1=", flags >> 5);
             to.num(",res2=", reserved);
             to.num(",val_l=", valid);
             to.put(")");
@@ -225,16 +225,16 @@ fn write_mld(mut r: Reader<'_>, to: &mut impl Sink) -> Option<()> {
     let address = read_ipv6(&mut r)?;
     if r.rest().is_empty() {
         to.ipv6("mld(address=", address);
-        to.num(",maxresp=", maxresp.into());
+        to.num(",maxresp=", maxresp);
     } else {
         let [s_qrv, qqic] = r.array()?;
         let num = r.u16()?;
         to.ipv6("mldv2_query(address=", address);
-        to.num(",maxresp=", maxresp.into());
-        to.num(",num=", num.into());
-        to.num(",qqic=", qqic.into());
-        to.num(",qrv=", (s_qrv & 7).into());
-        to.num(",s_flg=", (s_qrv >> 3 & 1).into());
+        to.num(",maxresp=", maxresp);
+        to.num(",num=", num);
+        to.octet(",qqic=", qqic);
+        to.octet(",qrv=", s_qrv & 7);
+        to.octet(",s_flg=", s_qrv >> 3 & 1);
         write_sources(&mut r, num, to)?;
     }
     to.put(")");
@@ -244,7 +244,7 @@ fn write_mld(mut r: Reader<'_>, to: &mut impl Sink) -> Option<()> {
 fn write_mldv2_report(mut r: Reader<'_>, to: &mut impl Sink) -> Option<()> {
     r.skip(2)?;
     let record_num = r.u16()?;
-    to.num("mldv2_report(record_num=", record_num.into());
+    to.num("mldv2_report(record_num=", record_num);
     to.put(",records=[");
     let mut comma = Comma::default();
     for _ in 0..record_num {
@@ -257,10 +257,10 @@ fn write_mldv2_report(mut r: Reader<'_>, to: &mut impl Sink) -> Option<()> {
         let aux = r.take(usize::from(aux_len) * 4)?;
         to.ipv6("mldv2_report_group(address=", address);
         to.bytes_or_none(",aux=", aux);
-        to.num(",aux_len=", aux_len.into());
-        to.num(",num=", num.into());
+        to.octet(",aux_len=", aux_len);
+        to.num(",num=", num);
         write_sources(&mut sources, num, to)?;
-        to.num(",type_=", type_.into());
+        to.octet(",type_=", type_);
         to.put(")");
     }
     to.put("])");

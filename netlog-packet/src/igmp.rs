@@ -46,9 +46,9 @@ impl<'a> Igmp<'a> {
                 let [msgtype, maxresp] = r.array()?;
                 let csum = r.u16()?;
                 to.ipv4("igmp(address=", read_ipv4(&mut r)?);
-                to.num(",csum=", csum.into());
-                to.num(",maxresp=", maxresp.into());
-                to.num(",msgtype=", msgtype.into());
+                to.num(",csum=", csum);
+                to.octet(",maxresp=", maxresp);
+                to.octet(",msgtype=", msgtype);
             }
         }
         to.put(")");
@@ -67,13 +67,13 @@ fn write_v3_query(r: &mut Reader<'_>, to: &mut impl Sink) -> Option<()> {
     let [s_qrv, qqic] = r.array()?;
     let num = r.u16()?;
     to.ipv4("igmpv3_query(address=", address);
-    to.num(",csum=", csum.into());
-    to.num(",maxresp=", maxresp.into());
-    to.num(",msgtype=", msgtype.into());
-    to.num(",num=", num.into());
-    to.num(",qqic=", qqic.into());
-    to.num(",qrv=", (s_qrv & 7).into());
-    to.num(",s_flg=", (s_qrv >> 3 & 1).into());
+    to.num(",csum=", csum);
+    to.octet(",maxresp=", maxresp);
+    to.octet(",msgtype=", msgtype);
+    to.num(",num=", num);
+    to.octet(",qqic=", qqic);
+    to.octet(",qrv=", s_qrv & 7);
+    to.octet(",s_flg=", s_qrv >> 3 & 1);
     write_sources(r, num, to)
 }
 
@@ -82,9 +82,9 @@ fn write_v3_report(r: &mut Reader<'_>, to: &mut impl Sink) -> Option<()> {
     let csum = r.u16()?;
     r.skip(2)?;
     let record_num = r.u16()?;
-    to.num("igmpv3_report(csum=", csum.into());
-    to.num(",msgtype=", msgtype.into());
-    to.num(",record_num=", record_num.into());
+    to.num("igmpv3_report(csum=", csum);
+    to.octet(",msgtype=", msgtype);
+    to.num(",record_num=", record_num);
     to.put(",records=[");
     let mut comma = Comma::default();
     for _ in 0..record_num {
@@ -97,10 +97,10 @@ fn write_v3_report(r: &mut Reader<'_>, to: &mut impl Sink) -> Option<()> {
         let aux = r.take(usize::from(aux_len) * 4)?;
         to.ipv4("igmpv3_report_group(address=", address);
         to.bytes_or_none(",aux=", aux);
-        to.num(",aux_len=", aux_len.into());
-        to.num(",num=", num.into());
+        to.octet(",aux_len=", aux_len);
+        to.num(",num=", num);
         write_sources(&mut sources, num, to)?;
-        to.num(",type_=", type_.into());
+        to.octet(",type_=", type_);
         to.put(")");
     }
     to.put("]");

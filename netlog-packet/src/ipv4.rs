@@ -83,23 +83,23 @@ impl<'a> Ipv4<'a> {
     }
 
     pub(crate) fn write(&self, to: &mut impl Sink) {
-        to.num("ipv4(csum=", self.csum.into());
+        to.num("ipv4(csum=", self.csum);
         to.ipv4(",dst=", self.dst);
-        to.num(",flags=", self.flags.into());
-        to.num(",header_length=", self.header_length.into());
-        to.num(",identification=", self.identification.into());
-        to.num(",offset=", self.offset.into());
+        to.octet(",flags=", self.flags);
+        to.octet(",header_length=", self.header_length);
+        to.num(",identification=", self.identification);
+        to.num(",offset=", self.offset);
         if usize::from(self.header_length) * 4 > Self::LEN {
             to.bytes(",option=", self.option);
         } else {
             to.put(",option=None");
         }
-        to.num(",proto=", self.proto.into());
+        to.octet(",proto=", self.proto);
         to.ipv4(",src=", self.src);
-        to.num(",tos=", self.tos.into());
-        to.num(",total_length=", self.total_length.into());
-        to.num(",ttl=", self.ttl.into());
-        to.num(",version=", self.version.into());
+        to.octet(",tos=", self.tos);
+        to.num(",total_length=", self.total_length);
+        to.octet(",ttl=", self.ttl);
+        to.octet(",version=", self.version);
         to.put(")");
     }
 }

@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use crate::layer::{Layer, protocol};
 use crate::summary::Fragment;
 use crate::text::{Comma, Nowhere, Sink};
-use crate::wire::{Reader, slice};
+use crate::wire::{Budget, Reader, slice};
 
 /// An IPv6 header: 40 bytes and extension headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +36,7 @@ pub struct Ipv6<'a> {
 pub(crate) struct UpperLayer<'a> {
     pub(crate) protocol: u8,
     pub(crate) fragment: Fragment,
-    /// `None` where the chain is cut short.
-    pub(crate) bytes: Option<&'a [u8]>,
+    pub(crate) bytes: &'a [u8],
 }
 
 impl<'a> Ipv6<'a> {
@@ -73,50 +72,41 @@ impl<'a> Ipv6<'a> {
     }
 
     /// Follows the extension headers as RFC 8200 defines them. (The text follows
-    /// Neutron, which reads the length of options headers in bytes.)
-    pub(crate) fn upper_layer(&self) -> UpperLayer<'a> {
+    /// Neutron, which reads the length of options headers in bytes.) `None` where
+    /// one is cut short.
+    pub(crate) fn upper_layer(&self) -> Option<UpperLayer<'a>> {
         let mut upper = UpperLayer {
             protocol: self.nxt,
             fragment: Fragment::None,
-            bytes: Some(slice(self.body, 0, self.payload_length.into())),
+            bytes: slice(self.body, 0, self.payload_length.into()),
         };
-        while let Some(bytes) = upper.bytes {
-            let mut r = Reader::new(bytes);
-            let len = match (upper.protocol, r.array()) {
-                (protocol::HOPOPTS | protocol::DSTOPTS | protocol::ROUTING, Some([_, size])) => {
-                    8 + usize::from(size) * 8
+        while upper.fragment != Fragment::Later {
+            let mut r = Reader::new(upper.bytes);
+            let (next, len) = match upper.protocol {
+                protocol::HOPOPTS | protocol::DSTOPTS | protocol::ROUTING => {
+                    let [next, size] = r.array()?;
+                    (next, 8 + usize::from(size) * 8)
                 }
-                (protocol::AH, Some([_, size])) => 8 + usize::from(size) * 4,
-                (protocol::FRAGMENT, Some([_, _])) => {
-                    upper.fragment = match r.u16() {
-                        Some(offset) if offset >> 3 != 0 => Fragment::Later,
-                        // A fragment header with offset 0 and no more to come
-                        // is a whole packet (RFC 6946).
-                        Some(offset) if offset & 1 == 0 => Fragment::None,
-                        _ => Fragment::First,
+                protocol::AH => {
+                    let [next, size] = r.array()?;
+                    (next, 8 + usize::from(size) * 4)
+                }
+                protocol::FRAGMENT => {
+                    let [next, _reserved] = r.array()?;
+                    upper.fragment = match r.u16()? {
+                        offset if offset >> 3 != 0 => Fragment::Later,
+                        offset if offset & 1 != 0 => Fragment::First,
+                        // A whole packet after all (RFC 6946).
+                        _ => upper.fragment,
                     };
-                    8
-                }
-                (
-                    protocol::HOPOPTS
-                    | protocol::DSTOPTS
-                    | protocol::ROUTING
-                    | protocol::AH
-                    | protocol::FRAGMENT,
-                    None,
-                ) => {
-                    upper.bytes = None;
-                    break;
+                    (next, 8)
                 }
                 _ => break,
             };
-            upper.protocol = bytes.first().copied().unwrap_or(upper.protocol);
-            upper.bytes = bytes.get(len..);
-            if upper.fragment == Fragment::Later {
-                break;
-            }
+            upper.protocol = next;
+            upper.bytes = upper.bytes.get(len..)?;
         }
-        upper
+        Some(upper)
     }
 
     pub(crate) fn write(&self, to: &mut impl Sink) {
@@ -124,12 +114,12 @@ impl<'a> Ipv6<'a> {
         to.put(",ext_hdrs=[");
         self.write_extensions(to);
         to.num("],flow_label=", self.flow_label);
-        to.num(",hop_limit=", self.hop_limit.into());
-        to.num(",nxt=", self.nxt.into());
-        to.num(",payload_length=", self.payload_length.into());
+        to.octet(",hop_limit=", self.hop_limit);
+        to.octet(",nxt=", self.nxt);
+        to.num(",payload_length=", self.payload_length);
         to.ipv6(",src=", self.src);
-        to.num(",traffic_class=", self.traffic_class.into());
-        to.num(",version=", self.version.into());
+        to.octet(",traffic_class=", self.traffic_class);
+        to.octet(",version=", self.version);
         to.put(")");
     }
 
@@ -137,6 +127,7 @@ impl<'a> Ipv6<'a> {
     /// body it starts. `None` where a header is cut short.
     fn write_extensions(&self, to: &mut impl Sink) -> Option<(u8, usize)> {
         let (mut next, mut offset) = (self.nxt, 0);
+        let mut budget = Budget::of(self.body);
         let mut comma = Comma::default();
         loop {
             let write = match next {
@@ -150,7 +141,7 @@ impl<'a> Ipv6<'a> {
             comma.before_item(to);
             let bytes = self.body.get(offset..).unwrap_or_default();
             let len;
-            (next, len) = write.write(bytes, to)?;
+            (next, len) = write.write(bytes, &mut budget, to)?;
             offset += len;
         }
     }
@@ -168,16 +159,16 @@ enum Extension {
 
 impl Extension {
     /// Writes one extension header; returns the next one's number, and its place.
-    fn write(self, bytes: &[u8], to: &mut impl Sink) -> Option<(u8, usize)> {
+    fn write(self, bytes: &[u8], budget: &mut Budget, to: &mut impl Sink) -> Option<(u8, usize)> {
         let next = *bytes.first()?;
         let len = match self {
             Self::HopByHop => {
                 to.put("hop_opts(data=[");
-                write_options(bytes, to)?
+                write_options(bytes, budget, to)?
             }
             Self::Destination => {
                 to.put("dst_opts(data=[");
-                write_options(bytes, to)?
+                write_options(bytes, budget, to)?
             }
             Self::Routing => write_routing(bytes, to)?,
             Self::Fragment => write_fragment(bytes, to)?,
@@ -188,8 +179,9 @@ impl Extension {
 }
 
 /// Neutron reads the length in bytes, not in units of 8, and writes no record
-/// for one that is no multiple of 8. There the RFC's reading is used.
-fn write_options(bytes: &[u8], to: &mut impl Sink) -> Option<usize> {
+/// for one that is no multiple of 8. There the RFC's reading is used. An option
+/// may reach beyond the header.
+fn write_options(bytes: &[u8], budget: &mut Budget, to: &mut impl Sink) -> Option<usize> {
     let [next, size] = Reader::new(bytes).array()?;
     let len = if size % 8 == 0 {
         8 + usize::from(size)
@@ -209,15 +201,16 @@ fn write_options(bytes: &[u8], to: &mut impl Sink) -> Option<usize> {
             offset += 1;
         } else {
             let len = r.u8()?;
+            budget.spend(len.into())?;
             to.bytes_or_none("option(data=", r.take(len.into())?);
-            to.num(",len_=", len.into());
-            to.num(",type_=", type_.into());
+            to.octet(",len_=", len);
+            to.octet(",type_=", type_);
             to.put(")");
             offset += 2 + usize::from(len);
         }
     }
-    to.num("],nxt=", next.into());
-    to.num(",size=", size.into());
+    to.octet("],nxt=", next);
+    to.octet(",size=", size);
     to.put(")");
     Some(len)
 }
@@ -235,10 +228,10 @@ fn write_routing(bytes: &[u8], to: &mut impl Sink) -> Option<usize> {
     } else {
         to.bytes("routing(data=", r.take(len - 4)?);
     }
-    to.num(",nxt=", next.into());
-    to.num(",seg=", seg.into());
-    to.num(",size=", size.into());
-    to.num(",type_=", type_.into());
+    to.octet(",nxt=", next);
+    to.octet(",seg=", seg);
+    to.octet(",size=", size);
+    to.octet(",type_=", type_);
     to.put(")");
     Some(len)
 }
@@ -263,8 +256,8 @@ fn write_rpl_addresses(mut r: Reader<'_>, size: u8, len: usize, to: &mut impl Si
         comma.before_item(to);
         write_suffix(r.take(len_e)?, to)?;
     }
-    to.num("],cmpe=", cmpe.into());
-    to.num(",cmpi=", cmpi.into());
+    to.octet("],cmpe=", cmpe);
+    to.octet(",cmpi=", cmpi);
     Some(())
 }
 
@@ -281,9 +274,9 @@ fn write_fragment(bytes: &[u8], to: &mut impl Sink) -> Option<usize> {
     let [next, _reserved] = r.array()?;
     let offset = r.u16()?;
     to.num("fragment(id_=", r.u32()?);
-    to.num(",more=", (offset & 1).into());
-    to.num(",nxt=", next.into());
-    to.num(",offset=", (offset >> 3).into());
+    to.num(",more=", offset & 1);
+    to.octet(",nxt=", next);
+    to.num(",offset=", offset >> 3);
     to.put(")");
     Some(8)
 }
@@ -295,9 +288,9 @@ fn write_authentication(bytes: &[u8], to: &mut impl Sink) -> Option<usize> {
     let (spi, seq) = (r.u32()?, r.u32()?);
     let len = (usize::from(size) + 2) * 4;
     to.bytes("auth(data=", r.take(len.checked_sub(12)?)?);
-    to.num(",nxt=", next.into());
+    to.octet(",nxt=", next);
     to.num(",seq=", seq);
-    to.num(",size=", size.into());
+    to.octet(",size=", size);
     to.num(",spi=", spi);
     to.put(")");
     Some(len)

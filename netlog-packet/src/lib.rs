@@ -1,4 +1,83 @@
 //! Ethernet frames decoded in place, and Neutron's text of their headers.
+//!
+//! ```
+//! use netlog_packet::{Network, Packet, Payload, Transport};
+//!
+//! let frame = b"\xfa\x16\x3e\x44\x55\x66\xfa\x16\x3e\x11\x22\x33\x08\x00\
+//!     \x45\x00\x00\x22\x12\x34\x00\x00\x40\x11\x39\xe3\x0a\x00\x00\x05\xc0\xa8\x64\x07\
+//!     \x00\x44\x00\x35\x00\x0e\xa6\xf7it's a";
+//! let packet = Packet::decode(frame);
+//!
+//! let summary = packet.summary();
+//! assert_eq!(summary.transport, Transport::Udp { src_port: 68, dst_port: 53 });
+//! assert!(matches!(summary.network, Network::Ipv4 { src, .. } if src.is_private()));
+//!
+//! let mut line = Vec::new();
+//! packet.write_text(Payload::Include, &mut line);
+//! assert_eq!(
+//!     str::from_utf8(&line),
+//!     Ok("ethernet(dst='fa:16:3e:44:55:66',ethertype=2048,src='fa:16:3e:11:22:33'), \
+//!         ipv4(csum=14819,dst='192.168.100.7',flags=0,header_length=5,identification=4660,\
+//!         offset=0,option=None,proto=17,src='10.0.0.5',tos=0,total_length=34,ttl=64,version=4), \
+//!         udp(csum=42743,dst_port=53,src_port=68,total_length=14), b\"it's a\"")
+//! );
+//! ```
+//!
+//! # Two views
+//!
+//! A security log must say what the switch decided on, and must look the way the
+//! tools that read Neutron's log expect. These are not the same thing, so there
+//! are two views of the same bytes:
+//!
+//! - [`Summary`] follows the RFCs and what the switch matches on. Rules and
+//!   sessions are looked up with it. A later fragment has no ports, ICMPv6 exists
+//!   only in IPv6, and options headers are as long as RFC 8200 says.
+//! - [`Packet::headers`] and [`Packet::write_text`] follow Neutron, which prints
+//!   what the os-ken packet library makes of a frame, quirks included: it reads
+//!   ports out of later fragments, drops ECE and CWR, and takes the length of
+//!   IPv6 options headers to be in bytes. Recorded frames are compared byte for
+//!   byte, and so is what os-ken makes of every message, option and list of these
+//!   protocols.
+//!
+//! # Any bytes will do
+//!
+//! Every frame is written by whoever sits behind the port, so nothing about it is
+//! believed:
+//!
+//! - Decoding never fails and never panics. It stops, and [`Packet::stop`] says
+//!   why; [`Packet::rest`] is what remains.
+//! - The text is one line of printable ASCII.
+//! - Its length is linear in the length of the frame. Where items claim bytes
+//!   beyond their own length, os-ken would write them again and again.
+//! - Where os-ken loops for ever or raises an exception, so that Neutron writes
+//!   nothing, there is a record all the same. TCP options with one of length 0
+//!   are written as bytes, as os-ken does with options that are cut short. IPv6
+//!   routing headers are `routing(data=b'…',nxt=…,seg=…,size=…,type_=…)`. The MTU
+//!   option of a router advertisement is written, IPv6 options headers that are no
+//!   multiple of 8 *bytes* long have the length of the RFC, and a list of SCTP
+//!   items ends before one that cannot be followed. Any other message that
+//!   contradicts itself is left to the undecoded bytes.
+//!
+//! # Payload
+//!
+//! [`Payload::Include`] is Neutron's text. With [`Payload::Omit`] what a header
+//! does not define is left out: the undecoded bytes at the end have no item, and
+//! where the text of a header has data of the sender, it has `None` in its place:
+//! `data=` of ICMP and ICMPv6 messages (echo data, quoted packets, and bodies of
+//! types that are not decoded), `payload_data=` of SCTP data chunks, and `value=`
+//! of SCTP causes that quote chunks or the user. Options, authentication data,
+//! cookies and parameters are fields of a header, and stay.
+//!
+//! # In place
+//!
+//! [`Packet`] is a reference to the frame and nothing else; each view decodes what
+//! it needs when it is asked. Headers are plain values of named fields, read in
+//! wire order; variable parts are slices of the frame. Nothing is allocated, and
+//! text is appended to a buffer that the caller reuses. Each protocol has a module
+//! that owns both its decoding and its text, and nothing else looks at its bytes.
+//! Labels, numbers and addresses are copied from constants and small tables, not
+//! through `core::fmt`: the line of a TCP SYN with all its options costs about as
+//! many instructions as in hand-written C.
 
 mod arp;
 mod ethernet;
@@ -33,7 +112,7 @@ pub use vlan::Vlan;
 use layer::Layer;
 use text::{Sink, Text};
 
-/// Whether payload is written.
+/// Whether payload is written (see the [crate documentation](crate#payload)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Payload {
     /// Left out.
@@ -71,7 +150,8 @@ impl<'a> Packet<'a> {
         self.frame
     }
 
-    /// The headers from the outside in, as Neutron sees them.
+    /// The headers from the outside in, as Neutron sees them. A header that is
+    /// all zero is taken to be padding, and ends them.
     pub const fn headers(&self) -> Headers<'a> {
         Headers {
             layer: Layer::Ethernet,
@@ -104,7 +184,8 @@ impl<'a> Packet<'a> {
         Summary::of(self.frame)
     }
 
-    /// Appends Neutron's text of the frame, as it is after `pkt=`.
+    /// Appends Neutron's text of the frame, as it is after `pkt=`: one line of
+    /// printable ASCII, empty for a frame of zeros.
     pub fn write_text(&self, payload: Payload, out: &mut Vec<u8>) {
         let mut text = Text::new(out, payload);
         let mut headers = self.headers();
@@ -132,6 +213,7 @@ fn is_zero(bytes: &[u8]) -> bool {
 
 /// One header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Header<'a> {
     /// Ethernet II.
     Ethernet(Ethernet),
@@ -196,6 +278,7 @@ pub struct Headers<'a> {
 impl<'a> Iterator for Headers<'a> {
     type Item = Header<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Header<'a>> {
         /// Decodes one kind of header.
         macro_rules! decode {

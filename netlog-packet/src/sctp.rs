@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::layer::Layer;
 use crate::text::{Comma, Nowhere, Sink};
-use crate::wire::Reader;
+use crate::wire::{Budget, Reader};
 
 /// An SCTP common header: 12 bytes and chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +51,8 @@ impl<'a> Sctp<'a> {
         to.put("sctp(chunks=[");
         self.write_chunks(to);
         to.num("],csum=", self.csum);
-        to.num(",dst_port=", self.dst_port.into());
-        to.num(",src_port=", self.src_port.into());
+        to.num(",dst_port=", self.dst_port);
+        to.num(",src_port=", self.src_port);
         to.num(",vtag=", self.vtag);
         to.put(")");
     }
@@ -75,25 +75,6 @@ impl<'a> Sctp<'a> {
             bytes = bytes.get(chunk.length.into()..).unwrap_or_default();
         }
         Some(bytes)
-    }
-}
-
-/// How many more bytes the variable parts of items may have.
-///
-/// Items can claim bytes beyond their own length, which are then read again as
-/// the next items. This keeps a crafted segment from growing into a text of
-/// quadratic length; one whose items do not overlap never reaches it.
-#[derive(Clone, Copy)]
-struct Budget(usize);
-
-impl Budget {
-    const fn of(segment: &[u8]) -> Self {
-        Self(segment.len() * 4)
-    }
-
-    fn spend(&mut self, bytes: usize) -> Option<()> {
-        self.0 = self.0.checked_sub(bytes)?;
-        Some(())
     }
 }
 
@@ -218,7 +199,7 @@ impl<'a> Chunk<'a> {
             kind::ECN_ECHO => self.write_ecn("chunk_ecn_echo(flags=", to)?,
             kind::CWR => self.write_ecn("chunk_cwr(flags=", to)?,
             _ => {
-                to.num("chunk_shutdown_complete(length=", self.length.into());
+                to.num("chunk_shutdown_complete(length=", self.length);
                 self.write_tflag(to);
             }
         }
@@ -227,29 +208,29 @@ impl<'a> Chunk<'a> {
     }
 
     fn write_flags(&self, label: &str, to: &mut impl Sink) {
-        to.num(label, self.flags.into());
+        to.octet(label, self.flags);
     }
 
     fn write_length(&self, to: &mut impl Sink) {
-        to.num(",length=", self.length.into());
+        to.num(",length=", self.length);
     }
 
     fn write_tflag(&self, to: &mut impl Sink) {
-        to.num(",tflag=", (self.flags & 1).into());
+        to.octet(",tflag=", self.flags & 1);
     }
 
     fn write_data(&self, to: &mut impl Sink) -> Option<()> {
         let mut r = self.body;
         let (tsn, sid, seq, payload_id) = (r.u32()?, r.u16()?, r.u16()?, r.u32()?);
-        to.num("chunk_data(begin=", (self.flags >> 1 & 1).into());
-        to.num(",end=", (self.flags & 1).into());
+        to.octet("chunk_data(begin=", self.flags >> 1 & 1);
+        to.octet(",end=", self.flags & 1);
         self.write_length(to);
         to.payload(",payload_data=", self.content(12)?);
         to.num(",payload_id=", payload_id);
-        to.num(",seq=", seq.into());
-        to.num(",sid=", sid.into());
+        to.num(",seq=", seq);
+        to.num(",sid=", sid);
         to.num(",tsn=", tsn);
-        to.num(",unordered=", (self.flags >> 2 & 1).into());
+        to.octet(",unordered=", self.flags >> 2 & 1);
         Some(())
     }
 
@@ -268,8 +249,8 @@ impl<'a> Chunk<'a> {
         to.num(",i_tsn=", i_tsn);
         to.num(",init_tag=", init_tag);
         self.write_length(to);
-        to.num(",mis=", mis.into());
-        to.num(",os=", os.into());
+        to.num(",mis=", mis);
+        to.num(",os=", os);
         to.put(",params=");
         write_params(
             r,
@@ -299,11 +280,11 @@ impl<'a> Chunk<'a> {
         for block in gaps.chunks_exact(4) {
             let mut block = Reader::new(block);
             comma.before_item(to);
-            to.num("[", block.u16()?.into());
-            to.num(", ", block.u16()?.into());
+            to.num("[", block.u16()?);
+            to.num(", ", block.u16()?);
             to.put("]");
         }
-        to.num("],length=", self.length.into());
+        to.num("],length=", self.length);
         to.num(",tsn_ack=", tsn_ack);
         Some(())
     }
@@ -442,7 +423,7 @@ impl<'a> Param<'a> {
 
     fn write(&self, to: &mut impl Sink) {
         to.put(self.name);
-        to.num("(length=", self.length.into());
+        to.num("(length=", self.length);
         to.put(",value=");
         match self.value {
             Value::Bytes(bytes) => to.bytes_or_none("", bytes),
@@ -460,7 +441,7 @@ fn write_numbers(numbers: &[u8], to: &mut impl Sink) {
     let mut comma = Comma::default();
     for number in numbers.chunks_exact(2) {
         comma.before_item(to);
-        to.num("", Reader::new(number).u16().unwrap_or_default().into());
+        to.num("", Reader::new(number).u16().unwrap_or_default());
     }
     to.put("]");
 }
@@ -574,14 +555,14 @@ impl<'a> Cause<'a> {
             _ => "cause_protocol_violation",
         };
         to.put(name);
-        to.num("(length=", self.length.into());
+        to.num("(length=", self.length);
         let mut r = self.body;
         match self.code {
             cause::OUT_OF_RESOURCE | cause::INVALID_PARAM | cause::COOKIE_WHILE_SHUTDOWN => {}
             cause::INVALID_STREAM_ID => {
                 let stream = r.u16()?;
                 r.skip(2)?;
-                to.num(",value=", stream.into());
+                to.num(",value=", stream);
             }
             cause::MISSING_PARAM => {
                 to.num(",num=", r.u32()?);

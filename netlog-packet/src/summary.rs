@@ -30,7 +30,8 @@ pub struct Summary {
     pub dl_type: u16,
     /// Network layer addresses.
     pub network: Network,
-    /// Upper-layer protocol number, after all IPv6 extension headers.
+    /// Upper-layer protocol number, after all IPv6 extension headers; `None`
+    /// where one of these is cut short.
     pub protocol: Option<u8>,
     /// Whether the packet is a fragment.
     pub fragment: Fragment,
@@ -100,7 +101,8 @@ pub enum Transport {
         dst_port: u16,
         /// Sequence number.
         seq: u32,
-        /// Control bits FIN, SYN, RST, PSH, ACK and URG, from the lowest.
+        /// Control bits FIN, SYN, RST, PSH, ACK, URG, ECE and CWR, from the
+        /// lowest.
         flags: u8,
     },
     /// User Datagram Protocol.
@@ -203,18 +205,20 @@ impl Summary {
         let Some(ipv6) = Ipv6::decode_fixed(bytes) else {
             return;
         };
-        let upper = ipv6.upper_layer();
         self.network = Network::Ipv6 {
             src: ipv6.src,
             dst: ipv6.dst,
         };
         self.length = 40 + u32::from(ipv6.payload_length);
+        let Some(upper) = ipv6.upper_layer() else {
+            return;
+        };
         self.protocol = Some(upper.protocol);
         self.fragment = upper.fragment;
-        if let (Some(bytes), Fragment::None | Fragment::First) = (upper.bytes, upper.fragment) {
+        if upper.fragment != Fragment::Later {
             self.transport = match upper.protocol {
-                protocol::ICMPV6 => Transport::of_icmpv6(bytes),
-                protocol => Transport::with_ports(protocol, bytes),
+                protocol::ICMPV6 => Transport::of_icmpv6(upper.bytes),
+                protocol => Transport::with_ports(protocol, upper.bytes),
             };
         }
     }

@@ -17,7 +17,7 @@ pub struct Tcp<'a> {
     pub ack: u32,
     /// Data offset in 32-bit words as sent.
     pub offset: u8,
-    /// Control bits FIN, SYN, RST, PSH, ACK and URG, from the lowest.
+    /// Control bits FIN, SYN, RST, PSH, ACK, URG, ECE and CWR, from the lowest.
     pub bits: u8,
     /// Window.
     pub window_size: u16,
@@ -31,8 +31,8 @@ pub struct Tcp<'a> {
 
 impl<'a> Tcp<'a> {
     const LEN: usize = 20;
-    /// Neutron leaves out ECE and CWR.
-    const BITS: u8 = 0x3f;
+    /// The bits that Neutron shows: not ECE and CWR.
+    const SHOWN_BITS: u8 = 0x3f;
 
     /// With a data offset under 5, which is invalid, what follows starts inside
     /// the header.
@@ -47,7 +47,7 @@ impl<'a> Tcp<'a> {
             seq,
             ack,
             offset: offset >> 4,
-            bits: bits & Self::BITS,
+            bits,
             window_size: r.u16()?,
             csum: r.u16()?,
             urgent: r.u16()?,
@@ -58,10 +58,10 @@ impl<'a> Tcp<'a> {
 
     pub(crate) fn write(&self, to: &mut impl Sink) {
         to.num("tcp(ack=", self.ack);
-        to.num(",bits=", self.bits.into());
-        to.num(",csum=", self.csum.into());
-        to.num(",dst_port=", self.dst_port.into());
-        to.num(",offset=", self.offset.into());
+        to.octet(",bits=", self.bits & Self::SHOWN_BITS);
+        to.num(",csum=", self.csum);
+        to.num(",dst_port=", self.dst_port);
+        to.octet(",offset=", self.offset);
         if usize::from(self.offset) * 4 <= Self::LEN {
             to.put(",option=None");
         } else if write_options(self.option, &mut Nowhere).is_some() {
@@ -72,9 +72,9 @@ impl<'a> Tcp<'a> {
             to.bytes(",option=", self.option);
         }
         to.num(",seq=", self.seq);
-        to.num(",src_port=", self.src_port.into());
-        to.num(",urgent=", self.urgent.into());
-        to.num(",window_size=", self.window_size.into());
+        to.num(",src_port=", self.src_port);
+        to.num(",urgent=", self.urgent);
+        to.num(",window_size=", self.window_size);
         to.put(")");
     }
 }
@@ -129,13 +129,13 @@ fn write_option(bytes: &[u8], to: &mut impl Sink) -> Option<usize> {
     match kind {
         kind::MAXIMUM_SEGMENT_SIZE => {
             let label = "TCPOptionMaximumSegmentSize(kind=2,length=4,max_seg_size=";
-            to.num(label, r.u16()?.into());
+            to.num(label, r.u16()?);
             to.put(")");
             return Some(4);
         }
         kind::WINDOW_SCALE => {
             let label = "TCPOptionWindowScale(kind=3,length=3,shift_cnt=";
-            to.num(label, r.u8()?.into());
+            to.octet(label, r.u8()?);
             to.put(")");
             return Some(3);
         }
@@ -148,9 +148,9 @@ fn write_option(bytes: &[u8], to: &mut impl Sink) -> Option<usize> {
         }
         kind::USER_TIMEOUT => {
             let body = r.u16()?;
-            to.num("TCPOptionUserTimeout(granularity=", (body >> 15).into());
+            to.num("TCPOptionUserTimeout(granularity=", body >> 15);
             let label = ",kind=28,length=4,user_timeout=";
-            to.num(label, (body & 0x7fff).into());
+            to.num(label, body & 0x7fff);
             to.put(")");
             return Some(4);
         }
@@ -171,18 +171,18 @@ fn write_option(bytes: &[u8], to: &mut impl Sink) -> Option<usize> {
                 to.num(", ", blocks.u32()?);
                 to.put(")");
             }
-            to.num("],kind=5,length=", length.into());
+            to.octet("],kind=5,length=", length);
         }
         kind::AUTHENTICATION => {
             let [key_id, r_next_key_id] = r.array()?;
-            to.num("TCPOptionAuthentication(key_id=", key_id.into());
-            to.num(",kind=29,length=", length.into());
+            to.octet("TCPOptionAuthentication(key_id=", key_id);
+            to.octet(",kind=29,length=", length);
             to.bytes(",mac=", slice(bytes, 4, end));
-            to.num(",r_next_key_id=", r_next_key_id.into());
+            to.octet(",r_next_key_id=", r_next_key_id);
         }
         _ => {
-            to.num("TCPOptionUnknown(kind=", kind.into());
-            to.num(",length=", length.into());
+            to.octet("TCPOptionUnknown(kind=", kind);
+            to.octet(",length=", length);
             to.bytes(",value=", slice(bytes, 2, end));
         }
     }

@@ -34,10 +34,10 @@ impl Udp {
     }
 
     pub(crate) fn write(self, to: &mut impl Sink) {
-        to.num("udp(csum=", self.csum.into());
-        to.num(",dst_port=", self.dst_port.into());
-        to.num(",src_port=", self.src_port.into());
-        to.num(",total_length=", self.total_length.into());
+        to.num("udp(csum=", self.csum);
+        to.num(",dst_port=", self.dst_port);
+        to.num(",src_port=", self.src_port);
+        to.num(",total_length=", self.total_length);
         to.put(")");
     }
 }

@@ -38,10 +38,10 @@ impl Vlan {
             Tag::Customer => "vlan",
             Tag::Service => "svlan",
         });
-        to.num("(cfi=", self.cfi.into());
-        to.num(",ethertype=", self.ethertype.into());
-        to.num(",pcp=", self.pcp.into());
-        to.num(",vid=", self.vid.into());
+        to.octet("(cfi=", self.cfi);
+        to.num(",ethertype=", self.ethertype);
+        to.octet(",pcp=", self.pcp);
+        to.num(",vid=", self.vid);
         to.put(")");
     }
 }

@@ -57,3 +57,24 @@ pub(crate) fn slice(bytes: &[u8], start: usize, end: usize) -> &[u8] {
     let end = end.min(bytes.len());
     bytes.get(start..end).unwrap_or_default()
 }
+
+/// How many more bytes the variable parts of items may have.
+///
+/// Items can claim bytes beyond their own length, which are then read again as
+/// the next items. This keeps a crafted packet from growing into a text many
+/// times its size; one whose items do not overlap never reaches it.
+#[derive(Clone, Copy)]
+pub(crate) struct Budget(usize);
+
+impl Budget {
+    /// Enough to read all bytes four times.
+    pub(crate) const fn of(bytes: &[u8]) -> Self {
+        Self(bytes.len() * 4)
+    }
+
+    /// `None` where it is used up.
+    pub(crate) fn spend(&mut self, bytes: usize) -> Option<()> {
+        self.0 = self.0.checked_sub(bytes)?;
+        Some(())
+    }
+}

@@ -150,7 +150,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
             messages: sender,
             status,
         }),
-        drivers: LogDrivers::open_vswitch(),
+        drivers: LogDrivers::default(),
         auth,
         policy: Arc::new(ArcSwap::from_pointee(Policy::default())),
         clock: clock::utc_now,
@@ -216,7 +216,7 @@ fn format(config: &Config) -> Format {
         layout: match log.format {
             config::Format::Text => Layout::Text,
             config::Format::Neutron => Layout::Neutron,
-            config::Format::Json => Layout::Text,
+            config::Format::Json => Layout::Json,
         },
         timestamp: match log.timestamp {
             // The syslog daemon puts the time before each line.

@@ -71,8 +71,7 @@ pub(super) struct Parts {
 pub(super) struct Agent {
     parts: Parts,
     logs: Vec<LogObject>,
-    /// The ports on the bridges, once ovsdb-server has told them. Until then the log flows stay as
-    /// they are.
+    /// The ports on the bridges; `None` until ovsdb-server has said.
     topology: Option<Arc<Topology>>,
     switch: Switch,
     attached: bool,
@@ -149,14 +148,16 @@ impl Agent {
             }
             ovsdb::Event::Topology(topology) => {
                 let bridge = &self.parts.bridge;
-                let had = self
+                let before = self
                     .topology
                     .as_ref()
-                    .is_some_and(|old| old.has_bridge(bridge));
-                match (had, topology.has_bridge(bridge)) {
-                    (_, false) => warn!("bridge {bridge} does not exist; waiting for it"),
-                    (false, true) => info!("bridge {bridge} is there"),
-                    (true, true) => {}
+                    .map(|before| before.has_bridge(bridge));
+                match (before, topology.has_bridge(bridge)) {
+                    (None | Some(true), false) => {
+                        warn!("bridge {bridge} does not exist; waiting for it");
+                    }
+                    (None | Some(false), true) => info!("bridge {bridge} is there"),
+                    (Some(false), false) | (Some(true), true) => {}
                 }
                 self.topology = Some(topology);
                 self.renew(None);
@@ -224,14 +225,14 @@ impl Agent {
         }
     }
 
-    /// Works out plan, tables and log flows anew.
+    /// Works out plan, tables and log flows anew, once the ports are known.
     fn renew(&mut self, done: Option<oneshot::Sender<()>>) {
         let Some(topology) = &self.topology else {
             return;
         };
         let inventory = self.parts.inventory.load();
         let plan = plan(&self.logs, &inventory);
-        let attached = match self.attached_ports(&plan, topology) {
+        let attached = match self.attached_ports(topology, &plan) {
             Ok(attached) => attached,
             Err(error) => {
                 error!("cannot number the ports, so that their logging stays as it is: {error}");
@@ -260,8 +261,8 @@ impl Agent {
     /// The ports of the plan that are on the bridge.
     fn attached_ports(
         &self,
-        plan: &Plan,
         topology: &Topology,
+        plan: &Plan,
     ) -> Result<Vec<AttachedPort>, StoreError> {
         let ports: Vec<(Uuid, u32)> = topology
             .ports(&self.parts.bridge)

@@ -1,6 +1,6 @@
 //! The agent's HTTP API: Neutron's logging API, and what its clients need around it.
 //!
-//! A request is read and answered synchronously, in [`Api::answer`]; around it,
+//! A request is read and answered synchronously, in `Api::answer`; around it,
 //! [`serve`](serve()) and the router deal with connections, limits and waiting. So the API is a
 //! function from a request and the state of store and inventory to a reply, and nearly all of it
 //! is tested against exchanges that were recorded from Neutron.
@@ -22,9 +22,13 @@ mod auth;
 mod discovery;
 mod inventory;
 mod logs;
+pub mod policy;
 mod query;
 mod reply;
 mod serve;
+mod stall;
+#[cfg(test)]
+mod tests;
 pub mod tokens;
 
 use std::sync::Arc;
@@ -32,7 +36,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -112,6 +116,11 @@ impl Request {
         }
     }
 
+    /// Whether it only asks.
+    fn is_read(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD)
+    }
+
     /// A header's text.
     fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -140,6 +149,9 @@ impl Api {
     /// The reply to a request.
     fn answer(&self, request: &Request) -> Reply {
         match *request.segments() {
+            [] | ["healthz"] | ["v1", "status"] if !request.is_read() => {
+                Reply::method_not_allowed()
+            }
             [] => discovery::versions(request),
             ["healthz"] => Reply::ok(serde_json::json!({"status": "ok"})),
             ["v1", "status"] => self.guarded(request, |context| self.status(context)),
@@ -153,6 +165,7 @@ impl Api {
     /// Everything under `/v2.0`.
     fn neutron(&self, request: &Request, context: &Context, path: &[&str]) -> Reply {
         match *path {
+            [] | ["extensions", ..] if !request.is_read() => Reply::method_not_allowed(),
             [] if request.path.ends_with('/') => discovery::resources(request),
             ["extensions"] => discovery::extensions(),
             ["extensions", alias] => discovery::extension(alias),
@@ -242,14 +255,20 @@ async fn handle(State(shared): State<Arc<Shared>>, request: axum::extract::Reque
 
 /// Reads a body that is neither too large nor too slow.
 async fn read(body: Body) -> Result<Bytes, Reply> {
-    let whole = Limited::new(body, MAX_BODY).collect();
-    match timeout(BODY_TIMEOUT, whole).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Reply::fault(
+    let too_large = || {
+        Reply::fault(
             StatusCode::PAYLOAD_TOO_LARGE,
             "HTTPRequestEntityTooLarge",
             "Request is too large.",
-        )),
+        )
+    };
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(too_large());
+    }
+    let whole = Limited::new(body, MAX_BODY).collect();
+    match timeout(BODY_TIMEOUT, whole).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(Reply::bad_request("The request body ends early.")),
         Err(_) => Err(Reply::fault(
             StatusCode::REQUEST_TIMEOUT,

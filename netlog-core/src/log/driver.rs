@@ -38,7 +38,7 @@ pub trait LogDriver: Send + Sync {
 ///
 /// ```
 /// use netlog_core::log::LogDrivers;
-/// let types: Vec<_> = LogDrivers::open_vswitch().resource_types().collect();
+/// let types: Vec<_> = LogDrivers::default().resource_types().collect();
 /// assert_eq!(types, ["security_group"]);
 /// ```
 pub struct LogDrivers(Vec<Box<dyn LogDriver>>);
@@ -49,12 +49,14 @@ impl fmt::Debug for LogDrivers {
     }
 }
 
-impl LogDrivers {
+impl Default for LogDrivers {
     /// Those of the Open vSwitch firewall.
-    pub fn open_vswitch() -> Self {
+    fn default() -> Self {
         Self(vec![Box::new(OpenVSwitchDriver)])
     }
+}
 
+impl LogDrivers {
     /// Adds a driver. Of two for one type, the first is asked.
     pub fn register(&mut self, driver: Box<dyn LogDriver>) {
         self.0.push(driver);

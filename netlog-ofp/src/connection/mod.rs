@@ -28,8 +28,8 @@ use crate::{
 /// What a connection wants and how long it waits.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The versions to speak, of 1.3 and 1.4; the greatest one that the
-    /// switch knows too is taken.
+    /// The versions to speak; the greatest one that the switch knows too is
+    /// taken. Others than 1.3 and 1.4 are left out.
     pub versions: Vec<Version>,
     /// What to send before the connection is ready. If the switch refuses any
     /// of it, the connection fails.
@@ -175,9 +175,7 @@ pub enum SendError {
 #[non_exhaustive]
 pub enum ConnectionError {
     /// The switch speaks none of our versions.
-    #[error(
-        "the switch speaks no OpenFlow version of {ours:?}: add one to the protocols of the bridge"
-    )]
+    #[error("the switch speaks no OpenFlow of {ours:?}: add one to the protocols of the bridge")]
     Version {
         /// Our versions.
         ours: Vec<Version>,
@@ -197,7 +195,7 @@ pub enum ConnectionError {
     #[error("nothing came for {} s", .0.as_secs_f32())]
     EchoTimeout(Duration),
     /// A message came that has no place here.
-    #[error("{message_type} in {version} has no place here")]
+    #[error("{message_type} in OpenFlow {version} has no place here")]
     Unexpected {
         /// Its type.
         message_type: MessageType,
@@ -256,7 +254,8 @@ pub struct Connection {
 
 impl Connection {
     /// Begins a connection: the hello is ready to be sent.
-    pub fn new(config: Config, now: Duration) -> Self {
+    pub fn new(mut config: Config, now: Duration) -> Self {
+        config.versions.retain(|version| version.is_spoken());
         let version = config
             .versions
             .iter()
@@ -336,12 +335,10 @@ impl Connection {
 
     /// Takes note that the stream has ended: open requests fail.
     pub fn handle_eof(&mut self) {
-        self.state = State::Closed;
-        for xid in self.requests.drain() {
-            self.events.push_back(Event::Failed {
-                xid,
-                error: RequestError::Closed,
-            });
+        let state = std::mem::replace(&mut self.state, State::Closed);
+        let requests = self.requests.drain();
+        if state == State::Ready {
+            self.fail(requests, &RequestError::Closed);
         }
     }
 
@@ -349,38 +346,32 @@ impl Connection {
     /// has come; earlier does no harm. After an error the connection has ended.
     pub fn handle_timeout(&mut self, now: Duration) -> Result<(), ConnectionError> {
         match self.state {
-            State::Closed => return Err(ConnectionError::Closed),
-            State::Ready => self.keep_alive(now)?,
-            _ if now >= self.began.saturating_add(self.config.handshake_timeout) => {
-                self.handle_eof();
-                return Err(ConnectionError::HandshakeTimeout(
-                    self.config.handshake_timeout,
-                ));
+            State::Closed => Err(ConnectionError::Closed),
+            State::Ready => {
+                self.expire(now);
+                self.keep_alive(now)
             }
-            _ => {}
+            _ if now < self.handshake_deadline() => Ok(()),
+            _ => {
+                self.handle_eof();
+                Err(ConnectionError::HandshakeTimeout(
+                    self.config.handshake_timeout,
+                ))
+            }
         }
-        for xid in self.requests.expire(now) {
-            self.events.push_back(Event::Failed {
-                xid,
-                error: RequestError::TimedOut(self.config.request_timeout),
-            });
-        }
-        Ok(())
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due. This may change
     /// after every other call. `None` when the connection has ended.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let own = match (self.state, self.probed) {
+        let life = match (self.state, self.probed) {
             (State::Closed, _) => return None,
             (State::Ready, None) => self.heard.saturating_add(self.config.echo_interval),
             (State::Ready, Some(probed)) => probed.saturating_add(self.config.echo_timeout),
-            _ => self.began.saturating_add(self.config.handshake_timeout),
+            _ => return Some(self.handshake_deadline()),
         };
-        Some(match self.requests.next_deadline() {
-            Some(deadline) => own.min(deadline),
-            None => own,
-        })
+        let request = self.requests.next_deadline();
+        Some(request.map_or(life, |deadline| deadline.min(life)))
     }
 
     /// What is to be sent. Tell how much was with
@@ -479,6 +470,23 @@ impl Connection {
         Xid(first)
     }
 
+    fn handshake_deadline(&self) -> Duration {
+        self.began.saturating_add(self.config.handshake_timeout)
+    }
+
+    fn expire(&mut self, now: Duration) {
+        let late = self.requests.expire(now);
+        self.fail(late, &RequestError::TimedOut(self.config.request_timeout));
+    }
+
+    fn fail(&mut self, requests: Vec<Xid>, error: &RequestError) {
+        self.events
+            .extend(requests.into_iter().map(|xid| Event::Failed {
+                xid,
+                error: error.clone(),
+            }));
+    }
+
     fn keep_alive(&mut self, now: Duration) -> Result<(), ConnectionError> {
         match self.probed {
             Some(probed) if now >= probed.saturating_add(self.config.echo_timeout) => {
@@ -549,7 +557,8 @@ impl Connection {
                     version,
                 });
             }
-            (_, body) if version != self.version => {
+            // Open vSwitch 3.1 writes errors about flow monitors in OpenFlow 1.0.
+            (_, body) if version != self.version && !matches!(body, Body::Error(_)) => {
                 return Err(ConnectionError::Unexpected {
                     message_type: body.message_type(version),
                     version,

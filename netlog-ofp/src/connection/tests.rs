@@ -5,6 +5,8 @@
     reason = "the table of what is answered reads better"
 )]
 
+use proptest::{collection::vec, prelude::*, sample::select};
+
 use super::*;
 use crate::{
     Action, BundleControl, BundleControlType, Capabilities, Match, MeterId, MeterMod,
@@ -205,6 +207,31 @@ fn a_switch_that_says_nothing_times_out() {
     assert_eq!(
         pair.sleep(),
         Err(ConnectionError::HandshakeTimeout(Duration::from_secs(10)))
+    );
+}
+
+#[test]
+fn a_setup_that_is_not_confirmed_times_out_with_the_handshake() {
+    let mut pair = Pair::new(Config {
+        request_timeout: Duration::from_secs(1),
+        versions: vec![Version::V1_4, Version::V1_5],
+        ..Config::default()
+    });
+    pair.answer(
+        Xid(0),
+        Body::Hello(Hello::new(&[Version::V1_4, Version::V1_5])),
+    );
+    let features = pair.sent()[0].xid;
+    pair.answer(features, Body::FeaturesReply(FEATURES));
+    assert!(matches!(
+        pair.sleep(),
+        Err(ConnectionError::HandshakeTimeout(_))
+    ));
+    assert_eq!(pair.now, Duration::from_secs(10));
+    assert_eq!(pair.events(), []);
+    assert_eq!(
+        pair.connection.handle_timeout(pair.now),
+        Err(ConnectionError::Closed)
     );
 }
 
@@ -684,6 +711,29 @@ fn news_of_flows_come_as_one_event_in_both_versions() {
     }
 }
 
+/// What Open vSwitch 3.1.0 says when a flow monitor of OpenFlow 1.4 asks for
+/// `NO_ABBREV`.
+#[test]
+fn an_error_in_another_version_does_not_end_the_connection() {
+    let mut pair = Pair::ready();
+    let recorded = testdata::from_hex("0101001800000000b0c20000000023200001020600010004");
+    pair.input(&recorded).unwrap();
+    assert!(matches!(
+        pair.events()[..],
+        [Event::Error { xid: Xid(0), .. }]
+    ));
+    let echo = [4, 2, 0, 8, 0, 0, 0, 1];
+    pair.input(&echo).unwrap();
+    let failed = pair.input(&[4, 21, 0, 8, 0, 0, 0, 1]);
+    assert_eq!(
+        failed,
+        Err(ConnectionError::Unexpected {
+            message_type: MessageType::BARRIER_REPLY,
+            version: Version::V1_3,
+        })
+    );
+}
+
 #[test]
 fn xids_skip_zero_when_they_wrap() {
     let mut pair = Pair::ready();
@@ -691,4 +741,100 @@ fn xids_skip_zero_when_they_wrap() {
     let (xid, sent) = begin_bundle(&mut pair);
     assert_eq!(xid, Xid(1));
     assert_eq!(sent[4].xid, Xid(5));
+}
+
+/// What the switch may say: packet-ins, news, answers that fit, and others.
+fn anything(xids: std::ops::Range<u32>) -> impl Strategy<Value = Vec<u8>> {
+    let bodies = select(vec![
+        Body::BarrierReply,
+        Body::EchoRequest(b"?".to_vec()),
+        Body::FlowMonitorPaused,
+        Body::GetConfigReply(SwitchConfig {
+            flags: 0,
+            miss_send_len: 1,
+        }),
+        error(ErrorCode::BAD_TYPE),
+        flows(true, &[1]),
+        flows(false, &[2, 3]),
+        Body::BundleControl(BundleControl {
+            bundle_id: 1,
+            kind: BundleControlType::COMMIT_REPLY,
+            flags: BundleFlags::ATOMIC,
+            properties: Vec::new(),
+        }),
+    ]);
+    let answer = (bodies, xids).prop_map(|(body, xid)| {
+        let mut bytes = Vec::new();
+        body.encode(Version::V1_4, Xid(xid), &mut bytes).unwrap();
+        bytes
+    });
+    let packets = messages(testdata::NXT2)[2..].to_vec();
+    prop_oneof![3 => answer, 1 => select(packets)]
+}
+
+/// A connection with one request of each kind, and their xids.
+fn three_requests() -> (Pair, [Xid; 3]) {
+    let mut pair = Pair::ready();
+    let reply = request_flows(&mut pair);
+    let now = pair.now;
+    let batch = pair.connection.request(log_flow(1).into(), now).unwrap();
+    let flow_mods = vec![log_flow(2), log_flow(3)];
+    let flags = BundleFlags::ATOMIC;
+    let bundle = pair.connection.bundle(flow_mods, flags, now).unwrap();
+    (pair, [reply, batch, bundle])
+}
+
+proptest! {
+    /// The reader's part of the contract: what is not consumed comes again.
+    #[test]
+    fn it_does_not_matter_how_the_stream_is_cut(
+        stream in vec(anything(0..13), 0..40),
+        cuts in vec(any::<prop::sample::Index>(), 0..10),
+    ) {
+        let stream = stream.concat();
+        let (mut whole, _) = three_requests();
+        prop_assert_eq!(whole.input(&stream), Ok(stream.len()));
+
+        let (mut cut, _) = three_requests();
+        let mut ends: Vec<_> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
+        ends.push(stream.len());
+        ends.sort_unstable();
+        let mut begin = 0;
+        for end in ends {
+            begin += cut.input(&stream[begin..end]).unwrap();
+        }
+        prop_assert_eq!(begin, stream.len());
+        prop_assert_eq!(cut.packets, whole.packets);
+        prop_assert_eq!(cut.events(), whole.events());
+        prop_assert_eq!(cut.sent(), whole.sent());
+    }
+
+    /// Whatever the switch says, in whatever order.
+    #[test]
+    fn every_request_ends_exactly_once(stream in vec(anything(3..13), 0..40)) {
+        let (mut pair, requests) = three_requests();
+        pair.input(&stream.concat()).unwrap();
+        pair.connection.handle_eof();
+        let mut ended: Vec<_> = pair
+            .events()
+            .into_iter()
+            .filter_map(|event| match event {
+                Event::Done { xid }
+                | Event::Reply { xid, .. }
+                | Event::Multipart { xid, .. }
+                | Event::Failed { xid, .. } => Some(xid),
+                _ => None,
+            })
+            .collect();
+        ended.sort();
+        prop_assert_eq!(ended, requests);
+    }
+
+    #[test]
+    fn no_bytes_make_a_connection_panic(stream in vec(any::<u8>(), 0..200)) {
+        let (mut pair, _) = three_requests();
+        let _ = pair.input(&stream);
+        let mut pair = Pair::new(Config::default());
+        let _ = pair.input(&stream);
+    }
 }

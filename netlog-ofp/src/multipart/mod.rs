@@ -67,7 +67,8 @@ pub enum MultipartRequest {
     MeterConfig(MeterId),
     /// What meters can do.
     MeterFeatures,
-    /// Word of every change to flows, from now on.
+    /// Word of every change to flows, from now on. When Open vSwitch 3.1
+    /// refuses it, the error has the xid 0 and the version 1.0.
     FlowMonitor(Vec<FlowMonitorRequest>),
     /// Something else.
     Other {

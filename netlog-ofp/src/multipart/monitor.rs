@@ -174,7 +174,7 @@ const RESUMED: u16 = 6;
 pub enum FlowUpdate {
     /// A flow came, went or changed.
     Full(FullFlowUpdate),
-    /// Our own message with this xid took effect.
+    /// Our own message with this xid took effect; of a bundle, its first.
     Abbrev(Xid),
     /// The switch has no room for more news: what is known of its flows is
     /// out of date until [`Resumed`](Self::Resumed) (1.4; see also
