@@ -456,7 +456,7 @@ fn whoever_deletes_again_and_again_is_met_ever_more_slowly() {
         scene.run();
         if !scene.told.is_empty() {
             scene.only_healed();
-            repairs.push(scene.now - start);
+            repairs.push(scene.now.saturating_sub(start));
         }
         scene.now += Duration::from_millis(10);
     }
