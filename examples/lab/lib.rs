@@ -143,6 +143,7 @@ impl Lab {
         );
         let site = Site::at(options.parent.join(name));
         let janitor = Janitor::start(site.name())?;
+        let site = site.kept_by(&janitor);
         let vswitchd = Self::bring_up(&site, &janitor, options);
         match vswitchd {
             Ok(vswitchd) => Ok(Self {
@@ -183,7 +184,7 @@ impl Lab {
             .mode(0o700)
             .create(run_dir)
             .attempt(|| format!("make {}", run_dir.display()))?;
-        site.lay_cables(janitor)?;
+        site.lay_cables()?;
         let vswitchd = site.start_switch(janitor)?;
         site.add_bridges()?;
         if options.pipeline {

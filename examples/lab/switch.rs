@@ -80,6 +80,7 @@ impl Site {
     fn tool(&self, program: &str) -> Command {
         let mut command = tools::command(program);
         self.confine(&mut command);
+        command.stdin(self.hold());
         command
     }
 
@@ -118,12 +119,7 @@ impl Site {
 
     pub(crate) fn start_switch(&self, janitor: &Arc<Janitor>) -> Result<Process, LabError> {
         let database = self.run_dir().join("conf.db");
-        tools::run(
-            self.tool("ovsdb-tool")
-                .arg("create")
-                .arg(&database)
-                .stdin(janitor.hold()?),
-        )?;
+        tools::run(self.tool("ovsdb-tool").arg("create").arg(&database))?;
         let remote = format!("--remote=punix:{}", self.db_socket().display());
         let server = self.start_daemon(janitor, "ovsdb-server", |command| {
             command.arg(&database).arg(remote);

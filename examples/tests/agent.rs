@@ -34,7 +34,7 @@ fn log_flows(lab: &Site) -> BTreeMap<String, f64> {
     let mut flows = BTreeMap::new();
     for table in [91, 92, 93] {
         for flow in lab.flows(table).unwrap().lines() {
-            let field = |name: &str| Some(flow.split_once(name)?.1.split([',', 's']).next()?);
+            let field = |name: &str| flow.split_once(name)?.1.split([',', 's']).next();
             if let Some(cookie) = field("cookie=").filter(|c| c.starts_with("0x6e4c")) {
                 flows.insert(
                     cookie.to_owned(),

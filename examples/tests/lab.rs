@@ -205,7 +205,7 @@ fn owner() -> (Child, Site) {
     let mut lines = BufReader::new(owner.stdout.take().unwrap()).lines();
     let first = lines.next().expect("the lab comes up").unwrap();
     let run_dir = first.strip_prefix("The lab is up in ").unwrap();
-    let site = Site::at(run_dir.into());
+    let site = Site::at(run_dir);
     // The last line: from now on the owner waits for signals.
     assert!(lines.any(|line| line.unwrap().starts_with("Ctrl-C")));
     (owner, site)
