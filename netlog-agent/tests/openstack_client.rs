@@ -1,13 +1,8 @@
 //! Runs the real OpenStack client against the API, and compares what it prints with what it
 //! printed when it spoke to Neutron (`fixtures/client_outputs.md`).
 //!
-//! It needs the client, so it runs only when asked to:
-//!
-//! ```text
-//! python3 -m venv target/openstack
-//! target/openstack/bin/pip install python-openstackclient python-neutronclient
-//! OPENSTACK=$PWD/target/openstack/bin/openstack cargo test -p netlog-agent --test openstack_client
-//! ```
+//! It needs the client, so it runs only when asked to: `netlog-agent/tests/openstack-client`
+//! installs the client and runs it. `OPENSTACK` names the client's program.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -131,7 +126,7 @@ fn scrubbed(text: &str) -> String {
             scrubbed = scrubbed.replace(word, "0000-00-00T00:00:00Z");
         }
     }
-    scrubbed
+    scrubbed.trim_end().to_owned()
 }
 
 #[test]

@@ -68,9 +68,6 @@ const MAX_DEPTH: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
-    /// The document is not a JSON object of rules.
-    #[error("not a policy: {0}; write one JSON object of \"rule\": \"expression\"")]
-    Document(String),
     /// A rule's expression cannot be read.
     #[error("policy rule {rule}: {cause}")]
     Rule {
@@ -168,20 +165,10 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The defaults, with the rules of a JSON document in their place.
+    /// The defaults, with these rules in their place: expressions as text, or as the older lists.
     ///
-    /// The document may name rules that netlog does not know: a whole policy file of Neutron can
-    /// be given as it is.
-    ///
-    /// # Errors
-    /// When it is not a JSON object, or a rule cannot be read or refers to itself.
-    pub fn with_json(json: &str) -> Result<Self, PolicyError> {
-        let document: BTreeMap<String, Value> =
-            serde_json::from_str(json).map_err(|error| PolicyError::Document(error.to_string()))?;
-        Self::with_rules(document)
-    }
-
-    /// The defaults, with these rules in their place.
+    /// There may be rules that netlog does not know: those of Neutron's whole policy file can be
+    /// given as they are.
     ///
     /// # Errors
     /// When a rule cannot be read or refers to itself.
@@ -524,10 +511,13 @@ mod tests {
         }
     }
 
+    fn read(json: &str) -> Result<Policy, PolicyError> {
+        Policy::with_rules(serde_json::from_str::<BTreeMap<_, _>>(json).unwrap())
+    }
+
     #[test]
     fn older_lists_are_any_of_all() {
-        let policy = Policy::with_json(r#"{"a": [["role:x", "role:y"], ["role:z"]], "b": []}"#);
-        let policy = policy.unwrap();
+        let policy = read(r#"{"a": [["role:x", "role:y"], ["role:z"]], "b": []}"#).unwrap();
         let allows = |rule, roles: &[&str]| {
             let roles: Vec<String> = roles.iter().map(|&r| r.to_owned()).collect();
             let caller = Credentials {
@@ -545,7 +535,6 @@ mod tests {
     #[test]
     fn bad_policies_are_refused_with_the_rule_and_the_cause() {
         let cases = [
-            ("[]", "not a policy"),
             (r#"{"r": 5}"#, "rule r: must be text"),
             (r#"{"r": "admin"}"#, "\"admin\" is no check"),
             (r#"{"r": "role:a and"}"#, "ends where a check is expected"),
@@ -558,7 +547,7 @@ mod tests {
             (r#"{"owner": "rule:no_such_rule"}"#, "refers to itself"),
         ];
         for (json, expected) in cases {
-            let error = Policy::with_json(json).unwrap_err().to_string();
+            let error = read(json).unwrap_err().to_string();
             assert!(error.contains(expected), "{json}: {error}");
         }
         let deep = format!("{}role:a{}", "(".repeat(100), ")".repeat(100));

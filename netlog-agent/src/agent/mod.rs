@@ -216,7 +216,7 @@ fn format(config: &Config) -> Format {
         layout: match log.format {
             config::Format::Text => Layout::Text,
             config::Format::Neutron => Layout::Neutron,
-            config::Format::Json => Layout::Text,
+            config::Format::Json => Layout::Json,
         },
         timestamp: match log.timestamp {
             // The syslog daemon puts the time before each line.

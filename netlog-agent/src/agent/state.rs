@@ -71,7 +71,8 @@ pub(super) struct Parts {
 pub(super) struct Agent {
     parts: Parts,
     logs: Vec<LogObject>,
-    topology: Arc<Topology>,
+    /// The ports on the bridges; `None` until ovsdb-server has said.
+    topology: Option<Arc<Topology>>,
     switch: Switch,
     attached: bool,
     /// The last set of log flows that was handed to the switch.
@@ -90,7 +91,7 @@ impl Agent {
         Ok(Self {
             parts,
             logs,
-            topology: Arc::default(),
+            topology: None,
             switch,
             attached: false,
             ticket: 0,
@@ -147,15 +148,18 @@ impl Agent {
             }
             ovsdb::Event::Topology(topology) => {
                 let bridge = &self.parts.bridge;
-                match (
-                    self.topology.has_bridge(bridge),
-                    topology.has_bridge(bridge),
-                ) {
-                    (_, false) => warn!("bridge {bridge} does not exist; waiting for it"),
-                    (false, true) => info!("bridge {bridge} is there"),
-                    (true, true) => {}
+                let before = self
+                    .topology
+                    .as_ref()
+                    .map(|before| before.has_bridge(bridge));
+                match (before, topology.has_bridge(bridge)) {
+                    (None | Some(true), false) => {
+                        warn!("bridge {bridge} does not exist; waiting for it");
+                    }
+                    (None | Some(false), true) => info!("bridge {bridge} is there"),
+                    (Some(false), false) | (Some(true), true) => {}
                 }
-                self.topology = topology;
+                self.topology = Some(topology);
                 self.renew(None);
             }
         }
@@ -203,11 +207,14 @@ impl Agent {
         }
     }
 
-    /// Works out plan, tables and log flows anew.
+    /// Works out plan, tables and log flows anew, once the ports are known.
     fn renew(&mut self, done: Option<oneshot::Sender<()>>) {
+        let Some(topology) = &self.topology else {
+            return;
+        };
         let inventory = self.parts.inventory.load();
         let plan = plan(&self.logs, &inventory);
-        let attached = match self.attached_ports(&plan) {
+        let attached = match self.attached_ports(topology, &plan) {
             Ok(attached) => attached,
             Err(error) => {
                 error!("cannot number the ports, so that their logging stays as it is: {error}");
@@ -234,9 +241,12 @@ impl Agent {
     }
 
     /// The ports of the plan that are on the bridge.
-    fn attached_ports(&self, plan: &Plan) -> Result<Vec<AttachedPort>, StoreError> {
-        let ports: Vec<(Uuid, u32)> = self
-            .topology
+    fn attached_ports(
+        &self,
+        topology: &Topology,
+        plan: &Plan,
+    ) -> Result<Vec<AttachedPort>, StoreError> {
+        let ports: Vec<(Uuid, u32)> = topology
             .ports(&self.parts.bridge)
             .filter(|port| !port.shadowed)
             .filter_map(|port| Some((port.iface_id.as_deref()?.parse().ok()?, port.ofport?)))

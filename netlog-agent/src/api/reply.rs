@@ -142,6 +142,12 @@ impl Reply {
         self.changed_logs
     }
 
+    /// The status of the reply.
+    #[cfg(test)]
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// What the reply says.
     #[cfg(test)]
     pub(super) fn into_body(self) -> Option<Value> {

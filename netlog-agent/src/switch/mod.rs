@@ -14,6 +14,7 @@ mod packets;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -91,13 +92,17 @@ impl Board {
 #[derive(Debug)]
 pub struct Switch {
     board: Arc<Board>,
-    /// Closing it wakes the thread that reads packet-ins.
+    /// A byte lets the thread that reads packet-ins begin, closing it stops that thread.
     wake: Option<UnixStream>,
+    begun: AtomicBool,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Switch {
     /// Starts serving the bridge with this management socket, which need not exist yet.
+    ///
+    /// Nothing is read before [`want`](Self::want) is called for the first time: log flows that
+    /// are still there from before would report packets that nobody can tell yet.
     ///
     /// # Errors
     /// When the system gives no thread or socket.
@@ -120,6 +125,7 @@ impl Switch {
         let mut switch = Self {
             board,
             wake: Some(wake),
+            begun: AtomicBool::new(false),
             threads: Vec::new(),
         };
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
@@ -136,6 +142,14 @@ impl Switch {
     pub fn want(&self, ticket: u64, flows: Vec<LogFlow>) {
         self.board.lock().wanted = Some((ticket, flows));
         self.board.ring();
+        if let Some(wake) = self
+            .wake
+            .as_ref()
+            .filter(|_| !self.begun.swap(true, Ordering::Relaxed))
+        {
+            // One byte always fits into an empty socket.
+            let _ = rustix::io::write(wake, b"!");
+        }
     }
 
     /// Stops: everything that was read is handed to the sink. Log flows stay in the switch, where
