@@ -200,10 +200,28 @@ impl Agent {
             }
             switch::Event::Refused { reason } => {
                 error!(
-                    "bridge {} refused the log flows: {reason}",
+                    "bridge {} refused the log flows: {reason}; trying again",
                     self.parts.bridge
                 );
             }
+            switch::Event::Healed { harm, gap } => warn!(
+                "log flows on bridge {} are in force again after {} ms: {harm}",
+                self.parts.bridge,
+                gap.as_millis()
+            ),
+            switch::Event::Obstructed { obstacles } => {
+                for obstacle in &obstacles {
+                    error!("on bridge {} {obstacle}", self.parts.bridge);
+                }
+                if obstacles.is_empty() {
+                    info!("nothing is in the way of log flows any more");
+                }
+            }
+            switch::Event::Unmonitored { reason } => warn!(
+                "bridge {} does not tell of changes to its flows, which are read every 5 s \
+                 instead: {reason}",
+                self.parts.bridge
+            ),
         }
     }
 

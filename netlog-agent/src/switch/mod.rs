@@ -5,11 +5,17 @@
 //! change delays them; it carries the id that our log flows report to. The one for control reads
 //! the flows that are ours and changes them. Log flows are put in force only while packet-ins
 //! are being read.
+//!
+//! A flow monitor on the control connection tells when others change the tables that log flows
+//! are in. What they took from us is put back at once and reported ([`Event::Healed`]); what is
+//! theirs is never touched, and reported where it is in our way ([`Event::Obstructed`]).
 
 mod control;
 mod flows;
+mod harm;
 mod link;
 mod packets;
+mod reconcile;
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -17,9 +23,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use netlog_core::flow::{FlowProfile, LogFlow};
 
+pub use self::harm::{Harm, Obstacle, Obstruction};
 use crate::pipeline::Pipeline;
 
 /// What happens between us and the switch.
@@ -42,8 +50,27 @@ pub enum Event {
         /// How many flows had to be added, changed or deleted for it.
         changes: usize,
     },
-    /// The switch did not take the log flows. Another attempt follows.
+    /// The switch did not take the log flows. Further attempts follow, and are reported only if
+    /// they fail in another way.
     Refused {
+        /// Why.
+        reason: String,
+    },
+    /// Others deleted or changed log flows, which are in force again.
+    Healed {
+        /// What was done to them.
+        harm: Harm,
+        /// For how long at most events of these flows were lost: from the first news of it, or
+        /// from the end of the connection, until the switch confirmed the repair.
+        gap: Duration,
+    },
+    /// Other flows of someone else's than before are in the way of log flows.
+    Obstructed {
+        /// All that are now; none when the way is free again.
+        obstacles: Vec<Obstacle>,
+    },
+    /// The switch does not tell of changes to flows, so that they are noticed with a delay.
+    Unmonitored {
         /// Why.
         reason: String,
     },
