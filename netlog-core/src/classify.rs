@@ -500,8 +500,9 @@ mod tests {
     use time::UtcDateTime;
 
     use super::*;
-    use crate::log::LogObject;
+    use crate::log::{LogObject, LoggedEvent};
     use crate::plan::plan;
+    use crate::record::Layout;
 
     /// The recorded inventory and log objects, with ports vm1 to vm5 at slots and ofports 1 to 5.
     fn recorded() -> (Inventory, Vec<LogObject>) {
@@ -530,6 +531,10 @@ mod tests {
     }
 
     fn tables(inventory: &Inventory, logs: &[LogObject]) -> Tables {
+        tables_for(Format::default(), inventory, logs)
+    }
+
+    fn tables_for(format: Format, inventory: &Inventory, logs: &[LogObject]) -> Tables {
         let attached: Vec<AttachedPort> = inventory
             .ports()
             .zip(1..)
@@ -540,13 +545,7 @@ mod tests {
             })
             .collect();
         let plan = plan(logs, inventory);
-        Tables::new(
-            &plan,
-            inventory,
-            &attached,
-            Format::default(),
-            &Ledger::default(),
-        )
+        Tables::new(&plan, inventory, &attached, format, &Ledger::default())
     }
 
     fn tcp(src: [u8; 4], dst: [u8; 4], dst_port: u16) -> Summary {
@@ -709,10 +708,39 @@ mod tests {
     }
 
     #[test]
+    fn every_rule_is_named_where_the_layout_does_so() {
+        let (inventory, mut logs) = recorded();
+        for log in &mut logs {
+            log.event = LoggedEvent::All;
+        }
+        let format = Format {
+            layout: Layout::Json,
+            ..Format::default()
+        };
+        let tables = tables_for(format, &inventory, &logs);
+        let seen = seen(FlowKind::IngressAccept, 3, 1, 3);
+        let mut tails = Vec::new();
+        tables.classify(
+            &seen,
+            &tcp(VM1, VM3, 80),
+            &mut Scratch::default(),
+            |event| tails.push(str::from_utf8(event.tail).unwrap().to_owned()),
+        );
+        // The remote group is closer than any address.
+        assert_eq!(
+            tails.last().unwrap(),
+            "\"direction\":\"ingress\",\
+             \"security_group_rule_id\":\"4e000000-0000-4000-8000-000000000016\",\
+             \"security_group_rule_ids\":[\"4e000000-0000-4000-8000-000000000016\",\
+             \"4e000000-0000-4000-8000-000000000012\"],"
+        );
+    }
+
+    #[test]
     fn an_accept_only_port_does_not_log_its_drops() {
         let (inventory, mut logs) = recorded();
         logs.truncate(1);
-        logs[0].event = crate::log::LoggedEvent::Accept;
+        logs[0].event = LoggedEvent::Accept;
         let tables = tables(&inventory, &logs);
         let own = Observation {
             ct_state: NEW,
