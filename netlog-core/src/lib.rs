@@ -1,6 +1,8 @@
 //! The domain of security group logging.
 
 pub mod classify;
+pub mod drift;
+pub mod explain;
 pub mod flow;
 pub mod inventory;
 pub mod ledger;
