@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the recorded frames of netlog-packet as the corpus of the target `packet`."""
+"""Writes what is recorded in the fixtures as the corpora of the fuzz targets."""
 
 import json
 import pathlib
@@ -14,3 +14,24 @@ for name in ('neutron_records.json', 'osken_records.json'):
         (corpus / entry['name']).write_bytes(bytes.fromhex(entry['packet_hex']))
         count += 1
 print(f'{count} frames in {corpus}')
+
+fixtures = here.parent / 'netlog-ofp' / 'src' / 'testdata'
+messages = {
+    word
+    for file in fixtures.glob('*.hex')
+    for line in file.read_text().splitlines()
+    for word in [bytes.fromhex(line.split()[-1])]
+}
+sessions = [file.read_bytes() for file in fixtures.glob('*.bin')]
+for session in sessions:
+    while session:
+        length = int.from_bytes(session[2:4], 'big')
+        messages.add(session[:length])
+        session = session[length:]
+corpora = {'openflow': messages, 'connection': messages | set(sessions)}
+for target, inputs in corpora.items():
+    corpus = here / 'corpus' / target
+    corpus.mkdir(parents=True, exist_ok=True)
+    for number, data in enumerate(sorted(inputs)):
+        (corpus / f'recorded-{number}').write_bytes(data)
+    print(f'{len(inputs)} inputs in {corpus}')

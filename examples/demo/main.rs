@@ -11,7 +11,9 @@ use netlog_lab::{Agent, Family, Lab, LabError, Options, Record};
 fn main() -> ExitCode {
     match run() {
         Ok(records) => {
-            println!("\nAll {records} expected records came, and no others. Nothing is left behind.");
+            println!(
+                "\nAll {records} expected records came, and no others. Nothing is left behind."
+            );
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -22,7 +24,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<usize, LabError> {
-    step("Start a private Open vSwitch with Neutron's recorded pipeline, five VMs and two outside hosts");
+    step(
+        "Start a private Open vSwitch with Neutron's recorded pipeline, five VMs and two outside hosts",
+    );
     let lab = Lab::start(&Options::default())?;
     step("Start netlog-agent beside it");
     let agent = Agent::start(&lab, "")?;
@@ -100,7 +104,10 @@ fn run() -> Result<usize, LabError> {
     if written == records {
         return Ok(records);
     }
-    Err(unexpected(&format!("{records} records in all"), &format!("{written}")))
+    Err(unexpected(
+        &format!("{records} records in all"),
+        &format!("{written}"),
+    ))
 }
 
 /// Says what comes next.
@@ -119,7 +126,13 @@ impl Demo<'_> {
     fn netlog(&self, args: &[&str]) -> Result<(), LabError> {
         let shown: Vec<String> = args
             .iter()
-            .map(|arg| if arg.contains(' ') { format!("\"{arg}\"") } else { (*arg).to_owned() })
+            .map(|arg| {
+                if arg.contains(' ') {
+                    format!("\"{arg}\"")
+                } else {
+                    (*arg).to_owned()
+                }
+            })
             .collect();
         println!("$ netlog {}", shown.join(" "));
         print!("{}", self.agent.netlog_ok(args)?);
@@ -129,9 +142,15 @@ impl Demo<'_> {
     /// Waits for the next records, shows them, and checks that they are those expected.
     fn expect(&mut self, events: &[&str]) -> Result<(), LabError> {
         let records = self.agent.records_after(self.records, events.len())?;
-        records.iter().for_each(|record| println!("{}", record.line));
+        for record in &records {
+            println!("{}", record.line);
+        }
         self.records += records.len();
-        if records.iter().map(|record: &Record| &*record.event).eq(events.iter().copied()) {
+        if records
+            .iter()
+            .map(|record: &Record| &*record.event)
+            .eq(events.iter().copied())
+        {
             return Ok(());
         }
         let came: Vec<&str> = records.iter().map(|record| &*record.event).collect();

@@ -49,17 +49,23 @@ pub struct Agent<'a> {
 }
 
 impl<'a> Agent<'a> {
-    /// Starts an agent with the lab's inventory and waits until it is attached to the bridge.
-    /// `config` is added to its configuration: sections in INI form.
+    /// Starts an agent that writes to the file `security-events.log`, and waits until it is
+    /// attached to the bridge. `config` is added to its configuration: sections in INI form.
     pub fn start(lab: &'a Lab, config: &str) -> Result<Self, LabError> {
-        let agent = Self::launch(lab, config)?;
+        let log = Self::directory(lab).join("security-events.log");
+        let file = format!("[network_log]\nlocal_output_log_base = {}\n", log.display());
+        let agent = Self::launch(lab, &(file + config))?;
         agent.wait_attached()?;
         Ok(agent)
     }
 
-    /// Starts an agent and waits for nothing.
+    fn directory(lab: &Lab) -> PathBuf {
+        lab.run_dir().join("agent")
+    }
+
+    /// Starts an agent with the lab's inventory, and waits for nothing.
     pub fn launch(lab: &'a Lab, config: &str) -> Result<Self, LabError> {
-        let directory = lab.run_dir().join("agent");
+        let directory = Self::directory(lab);
         fs::create_dir_all(&directory).attempt(|| format!("make {}", directory.display()))?;
         write(&directory.join("inventory.json"), INVENTORY)?;
         let place = |name: &str| directory.join(name).display().to_string();
@@ -68,12 +74,10 @@ impl<'a> Agent<'a> {
         fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600))
             .attempt(|| format!("close {} to others", tokens.display()))?;
         let own = format!(
-            "[network_log]\nlocal_output_log_base = {log}\n\
-             [ovs]\novsdb_connection = unix:{db}\nopenflow_socket = {mgmt}\n\
+            "[ovs]\novsdb_connection = unix:{db}\nopenflow_socket = {mgmt}\n\
              [inventory]\npath = {inventory}\n\
              [database]\npath = {database}\n\
              [api]\nbind = unix:{api}\nauth_strategy = static-tokens\ntokens_file = {tokens}\n",
-            log = place("security-events.log"),
             db = lab.db_socket().display(),
             mgmt = lab.mgmt_socket(crate::BR_INT).display(),
             inventory = place("inventory.json"),
@@ -179,6 +183,7 @@ impl<'a> Agent<'a> {
             "NETLOG_ENDPOINT",
             format!("unix:{}", self.file("api.sock").display()),
         );
+        command.env("NETLOG_TOKEN", "operator");
         Ok(command)
     }
 

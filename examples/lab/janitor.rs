@@ -4,8 +4,8 @@
 //! of a pipe from the owner. What the lab is about to create is written to
 //! the pipe first. When the owner closes its end, or panics, or is
 //! interrupted, or is killed, the janitor reads the end of the file, and
-//! removes everything. Tools that create something hold the pipe too, as their
-//! standard input: the janitor does not begin while one of them still works.
+//! removes everything. The lab's tools hold the pipe too, as their standard
+//! input: the janitor does not begin while one of them still works.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -198,6 +198,6 @@ impl Process {
 }
 
 /// A lock that a panicking test has poisoned still has to clean up.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

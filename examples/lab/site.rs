@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
 
 use crate::error::Attempt as _;
 use crate::hosts::{HOSTS, Host, VM3_OTHER_PAIR, VM3_PAIR, host, mac_text};
@@ -34,17 +36,39 @@ const SETTINGS: [(&str, &str); 10] = [
 pub struct Site {
     run_dir: PathBuf,
     name: String,
+    janitor: Option<Arc<Janitor>>,
 }
 
 impl Site {
     /// The lab with that run directory; its last component names the lab.
-    pub fn at(run_dir: PathBuf) -> Self {
+    pub fn at(run_dir: impl Into<PathBuf>) -> Self {
+        let run_dir = run_dir.into();
         let name = run_dir
             .file_name()
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        Self { run_dir, name }
+        Self {
+            run_dir,
+            name,
+            janitor: None,
+        }
+    }
+
+    pub(crate) fn kept_by(self, janitor: &Arc<Janitor>) -> Self {
+        Self {
+            janitor: Some(Arc::clone(janitor)),
+            ..self
+        }
+    }
+
+    /// The standard input of a tool: the lab does not end while it works.
+    pub(crate) fn hold(&self) -> Stdio {
+        let hold = self
+            .janitor
+            .as_ref()
+            .and_then(|janitor| janitor.hold().ok());
+        hold.map_or_else(Stdio::null, Stdio::from)
     }
 
     /// The lab's name, with which the names of its namespaces begin.
@@ -84,27 +108,26 @@ impl Site {
     }
 
     /// Makes the namespaces and joins each host's to the switch's.
-    pub(crate) fn lay_cables(&self, janitor: &Janitor) -> Result<(), LabError> {
+    pub(crate) fn lay_cables(&self) -> Result<(), LabError> {
         let mut batch = String::new();
         for namespace in self.namespaces() {
             let _ = writeln!(batch, "netns add {namespace}");
         }
-        self.ip(janitor, &[], &batch)?;
+        self.ip(&[], &batch)?;
         self.run_in(SWITCH, || set("net/ipv6/conf/default/disable_ipv6", "1"))??;
         for host in &HOSTS {
             self.run_in(host.name, || {
                 SETTINGS.iter().try_for_each(|(key, value)| set(key, value))
             })??;
-            self.lay_cable(janitor, host)?;
+            self.lay_cable(host)?;
         }
         Ok(())
     }
 
-    fn lay_cable(&self, janitor: &Janitor, host: &'static Host) -> Result<(), LabError> {
+    fn lay_cable(&self, host: &'static Host) -> Result<(), LabError> {
         let (namespace, switch) = (self.namespace(host.name)?, self.namespace(SWITCH)?);
         let (device, mac) = (host.device(), host.mac_text());
         self.ip(
-            janitor,
             &["-n", &switch],
             &format!(
                 "link add {device} type veth peer name eth0 address {mac} netns {namespace}\n\
@@ -141,25 +164,25 @@ impl Site {
                 }
             }
         }
-        self.ip(janitor, &["-n", &namespace], &batch)?;
+        self.ip(&["-n", &namespace], &batch)?;
         // The userspace datapath takes frames as they are: checksums must be
         // complete, and no frame longer than the cable's MTU.
         self.run_in(host.name, || {
             tools::run(
                 tools::command("ethtool")
                     .args(["-K", Host::INTERFACE, "tx", "off"])
-                    .stdin(janitor.hold()?),
+                    .stdin(self.hold()),
             )
         })??;
         Ok(())
     }
 
     /// Runs a batch of `ip` commands: all, or up to the first that fails.
-    fn ip(&self, janitor: &Janitor, args: &[&str], batch: &str) -> Result<(), LabError> {
+    fn ip(&self, args: &[&str], batch: &str) -> Result<(), LabError> {
         let file = self.run_dir.join("ip.batch");
         fs::write(&file, batch).attempt(|| format!("write {}", file.display()))?;
         let mut ip = tools::command("ip");
-        ip.args(args).arg("-batch").arg(file).stdin(janitor.hold()?);
+        ip.args(args).arg("-batch").arg(file).stdin(self.hold());
         tools::run(&mut ip).map(drop)
     }
 }

@@ -53,7 +53,9 @@ fn main() -> ExitCode {
         .collect();
     let config = match Config::load(&locations) {
         Ok((config, warnings)) => {
-            warnings.iter().for_each(|warning| warn!("{warning}"));
+            for warning in warnings {
+                warn!("{warning}");
+            }
             config
         }
         Err(problem) => {

@@ -1,13 +1,14 @@
 //! The API as a server: limits, waiting, callers. The clock is virtual, so that no test waits.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use netlog_agent::api::{
-    Agent, Api, Auth, IN_FORCE_TIMEOUT, Listener, MAX_BODY, StaticToken, serve,
+    Agent, Api, Auth, IN_FORCE_TIMEOUT, Listener, MAX_BODY, StaticToken, policy, serve,
 };
 use netlog_agent::config::Bind;
 use netlog_agent::store::Store;
@@ -41,7 +42,7 @@ impl Agent for Waiting {
 
 /// A running server, and what is behind it.
 struct Server {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     agent: Arc<Waiting>,
     store: Arc<Store>,
     policy: Arc<ArcSwap<Policy>>,
@@ -64,13 +65,17 @@ const INVENTORY: &str = r#"{
 }"#;
 
 async fn start(auth: Auth) -> Server {
+    let local = Bind::Tcp(([127, 0, 0, 1], 0).into());
+    let listener = Listener::bind(&local).await.unwrap();
+    let address = listener.address().unwrap();
+    start_on(listener, address, auth)
+}
+
+fn start_on(listener: Listener, address: SocketAddr, auth: Auth) -> Server {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::open(folder.path().join("netlog.db")).unwrap());
     let agent = Arc::new(Waiting::default());
     let policy = Arc::new(ArcSwap::from_pointee(Policy::default()));
-    let local = Bind::Tcp(([127, 0, 0, 1], 0).into());
-    let listener = Listener::bind(&local).await.unwrap();
-    let address = listener.address().unwrap();
     let api = Api {
         store: Arc::clone(&store),
         inventory: Arc::new(ArcSwap::from_pointee(Inventory::parse(INVENTORY).unwrap())),
@@ -261,6 +266,18 @@ async fn slow_requests_come_to_an_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn callers_who_do_not_read_are_cut_off() {
+    let server = start(Auth::NoAuth).await;
+    let mut connection = server.connect().await;
+    let ask = "GET /v2.0/extensions HTTP/1.1\r\nHost: h\r\n\r\n".repeat(1000);
+    let begin = Instant::now();
+    // The caller asks on and on, until the server takes no more and then hangs up.
+    while connection.write_all(ask.as_bytes()).await.is_ok() {}
+    assert!(begin.elapsed() >= Duration::from_secs(30));
+    assert!(begin.elapsed() < Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
 async fn idle_connections_cannot_keep_others_out_for_long() {
     let server = start(Auth::NoAuth).await;
     let mut idle = Vec::new();
@@ -305,7 +322,14 @@ async fn a_socket_file_is_for_its_owner_and_replaced_when_left_over() {
     assert_eq!(mode & 0o777, 0o660);
     // In use, it is left alone; left over, it is replaced; another file is never removed.
     Listener::bind(&place).await.unwrap_err();
-    drop(listener);
+    let nowhere = ([0, 0, 0, 0], 0).into();
+    let server = start_on(listener, nowhere, Auth::NoAuth);
+    let mut connection = UnixStream::connect(&path).await.unwrap();
+    let ask = request("GET", "/v2.0/ports", "", "");
+    connection.write_all(ask.as_bytes()).await.unwrap();
+    assert_eq!(answer(&mut connection).await.0, 200);
+    server.stop.send(()).unwrap();
+    server.stopped.await.unwrap();
     Listener::bind(&place).await.unwrap();
     UnixStream::connect(&path).await.unwrap_err();
     let file = folder.path().join("precious");
@@ -347,7 +371,19 @@ async fn tokens_say_who_callers_are_and_the_policy_what_they_may_do() {
             "{wrong}"
         );
     }
-    assert_eq!(server.ask("GET", "/healthz", "", "").await.0, 200);
+    for (method, path, status) in [
+        ("GET", "/healthz", 200),
+        ("HEAD", "/healthz", 200),
+        ("POST", "/healthz", 405),
+        ("DELETE", "/v1/status", 405),
+        ("PUT", "/", 405),
+    ] {
+        assert_eq!(
+            server.ask(method, path, "", "").await.0,
+            status,
+            "{method} {path}"
+        );
+    }
     let (status, body) = server.ask("GET", "/v1/status", &with("aaa"), "").await;
     assert_eq!((status, &body["bridge"]), (200, &json!("br-int")));
     assert_eq!(
@@ -359,11 +395,12 @@ async fn tokens_say_who_callers_are_and_the_policy_what_they_may_do() {
     assert_eq!(create(&with("rrr")).await.0, 403);
 
     // Readers may look but not touch, from now on.
-    let policy = r#"{"get_log": "role:reader and project_id:%(project_id)s",
-                     "update_log": "role:manager", "delete_log": "!"}"#;
-    server
-        .policy
-        .store(Arc::new(Policy::with_json(policy).unwrap()));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("policy.yaml");
+    let rules = "get_log: role:reader and project_id:%(project_id)s\n\
+                 update_log: role:manager\ndelete_log: '!'\n";
+    std::fs::write(&file, rules).unwrap();
+    server.policy.store(Arc::new(policy::load(&file).unwrap()));
     let (_, body) = server.ask("GET", "/v2.0/log/logs", &with("rrr"), "").await;
     let path = format!("/v2.0/log/logs/{}", body["logs"][0]["id"].as_str().unwrap());
     let reader = with("rrr");

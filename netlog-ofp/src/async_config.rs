@@ -26,56 +26,57 @@ pub struct AsyncConfig {
 }
 
 impl AsyncConfig {
-    /// The words in the order of the wire, which is also that of the property
-    /// types of 1.4 (`OFPACPT_*`): secondary before primary there.
-    fn words(&self) -> [u32; 6] {
-        let [p, s, f] = [self.packet_in, self.port_status, self.flow_removed];
-        [p[0], p[1], s[0], s[1], f[0], f[1]]
-    }
-
-    fn word_mut(&mut self, index: u16) -> Option<&mut u32> {
-        let pair = match index / 2 {
-            0 => &mut self.packet_in,
-            1 => &mut self.port_status,
-            2 => &mut self.flow_removed,
-            _ => return None,
-        };
-        pair.get_mut(usize::from(index % 2))
+    /// The pairs in the order of the wire.
+    const fn pairs(&self) -> [[u32; 2]; 3] {
+        [self.packet_in, self.port_status, self.flow_removed]
     }
 
     pub(crate) fn decode(r: &mut Reader<'_>, version: Version) -> Result<Self> {
         r.enter("ofp_async_config");
-        let mut config = Self::default();
         if version < Version::V1_4 {
-            for index in 0..6 {
-                let value = r.u32()?;
-                if let Some(word) = config.word_mut(index) {
-                    *word = value;
-                }
-            }
-            return Ok(config);
+            return Ok(Self {
+                packet_in: [r.u32()?, r.u32()?],
+                port_status: [r.u32()?, r.u32()?],
+                flow_removed: [r.u32()?, r.u32()?],
+                other: Vec::new(),
+            });
         }
+        let mut config = Self::default();
         while !r.is_empty() {
             let (kind, mut value) = r.property("ofp_async_config_prop")?;
-            // Even types are for the secondary role, odd ones for the others.
-            match config.word_mut(kind ^ 1) {
-                Some(word) => *word = value.u32()?,
-                None => config.other.push((kind, value.take_rest().to_vec())),
-            }
+            // A type for the secondary role and then one for the others, for
+            // each pair (`OFPACPT_*`).
+            let word = match kind {
+                0 => &mut config.packet_in[1],
+                1 => &mut config.packet_in[0],
+                2 => &mut config.port_status[1],
+                3 => &mut config.port_status[0],
+                4 => &mut config.flow_removed[1],
+                5 => &mut config.flow_removed[0],
+                _ => {
+                    config.other.push((kind, value.take_rest().to_vec()));
+                    continue;
+                }
+            };
+            *word = value.u32()?;
         }
         Ok(config)
     }
 
     pub(crate) fn encode(&self, version: Version, out: &mut Vec<u8>) {
-        if version < Version::V1_4 {
-            self.words().into_iter().for_each(|word| out.u32(word));
-            return;
+        for (place, [primary, secondary]) in (0..).zip(self.pairs()) {
+            if version < Version::V1_4 {
+                out.u32(primary);
+                out.u32(secondary);
+            } else {
+                out.property(2 * place, |out| out.u32(secondary));
+                out.property(2 * place + 1, |out| out.u32(primary));
+            }
         }
-        for (index, word) in (0..).zip(self.words()) {
-            out.property(index ^ 1, |out| out.u32(word));
-        }
-        for (kind, value) in &self.other {
-            out.property(*kind, |out| out.bytes(value));
+        if version >= Version::V1_4 {
+            for (kind, value) in &self.other {
+                out.property(*kind, |out| out.bytes(value));
+            }
         }
     }
 }

@@ -76,11 +76,13 @@ impl Features {
 /// The switch configuration (`ofp_switch_config`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SwitchConfig {
-    /// How fragments are treated (`OFPC_FRAG_*`); 0 is "not at all".
+    /// How fragments are treated (`OFPC_FRAG_*`); 0 is "like other packets".
+    /// Open vSwitch sets it for the whole bridge, not for the connection.
     pub flags: u16,
     /// How many bytes of a packet go into a packet-in that no action asked
     /// for. A service connection of Open vSwitch gets no asynchronous
-    /// messages while this is 0, as it is at first.
+    /// messages while this is 0, as it is at first;
+    /// [`Body::SetAsync`](crate::Body::SetAsync) sets it as well.
     pub miss_send_len: u16,
 }
 

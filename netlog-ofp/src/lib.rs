@@ -25,8 +25,8 @@
 //! ```
 //! use std::time::Duration;
 //! use netlog_ofp::{
-//!     Body, Config, Connection, ConnectionError, Event, FlowMod, Match, PacketInFormat,
-//!     SwitchConfig, BundleFlags, Controller, Action,
+//!     Action, AsyncConfig, Body, BundleFlags, Config, Connection, ConnectionError,
+//!     Controller, Event, FlowMod, Match, PacketInFormat, PacketInReason,
 //! };
 //!
 //! # struct Socket;
@@ -40,7 +40,10 @@
 //!         setup: vec![
 //!             Body::SetControllerId(42),
 //!             Body::SetPacketInFormat(PacketInFormat::NXT_PACKET_IN2),
-//!             Body::SetConfig(SwitchConfig { flags: 0, miss_send_len: 0xffff }),
+//!             Body::SetAsync(AsyncConfig {
+//!                 packet_in: [1 << PacketInReason::ACTION.0, 0],
+//!                 ..AsyncConfig::default()
+//!             }),
 //!         ],
 //!         ..Config::default()
 //!     };

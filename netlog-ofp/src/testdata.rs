@@ -23,6 +23,8 @@ pub(crate) const USERDATA: &str = include_str!("testdata/id.hex");
 pub(crate) const STANDARD_UNIX: &str = include_str!("testdata/packet_in_std_unix.hex");
 pub(crate) const NXT2_UNIX: &str = include_str!("testdata/packet_in_nxt2_unix.hex");
 pub(crate) const SESSION: &[u8] = include_bytes!("testdata/session-of13.pcap");
+pub(crate) const SWITCH_1_3: &[u8] = include_bytes!("testdata/switch-of13.bin");
+pub(crate) const SWITCH_1_4: &[u8] = include_bytes!("testdata/switch-of14.bin");
 
 /// The TCP payloads of a classic pcap of Ethernet and IPv4 frames, from `port`,
 /// without what was sent twice.

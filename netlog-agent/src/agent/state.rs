@@ -16,7 +16,6 @@ use netlog_core::inventory::Inventory;
 use netlog_core::ledger::Ledger;
 use netlog_core::log::LogObject;
 use netlog_core::plan::{Plan, Planner};
-use netlog_core::record::Format;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 use uuid::Uuid;
@@ -52,8 +51,6 @@ pub(super) struct Parts {
     pub(super) bridge: String,
     /// Where the bridge's pipeline lets itself be logged.
     pub(super) profile: FlowProfile,
-    /// How records are written.
-    pub(super) format: Format,
     /// Log objects and slots.
     pub(super) store: Arc<Store>,
     /// The inventory in force, shared with the API.
@@ -72,7 +69,8 @@ pub(super) struct Agent {
     parts: Parts,
     logs: Vec<LogObject>,
     planner: Planner,
-    topology: Arc<Topology>,
+    /// The ports on the bridges; `None` until ovsdb-server has said.
+    topology: Option<Arc<Topology>>,
     switch: Switch,
     attached: bool,
     /// The last set of log flows that was handed to the switch.
@@ -92,7 +90,7 @@ impl Agent {
             parts,
             logs,
             planner: Planner::default(),
-            topology: Arc::default(),
+            topology: None,
             switch,
             attached: false,
             ticket: 0,
@@ -149,15 +147,18 @@ impl Agent {
             }
             ovsdb::Event::Topology(topology) => {
                 let bridge = &self.parts.bridge;
-                match (
-                    self.topology.has_bridge(bridge),
-                    topology.has_bridge(bridge),
-                ) {
-                    (_, false) => warn!("bridge {bridge} does not exist; waiting for it"),
-                    (false, true) => info!("bridge {bridge} is there"),
-                    (true, true) => {}
+                let before = self
+                    .topology
+                    .as_ref()
+                    .map(|before| before.has_bridge(bridge));
+                match (before, topology.has_bridge(bridge)) {
+                    (None | Some(true), false) => {
+                        warn!("bridge {bridge} does not exist; waiting for it");
+                    }
+                    (None | Some(false), true) => info!("bridge {bridge} is there"),
+                    (Some(false), false) | (Some(true), true) => {}
                 }
-                self.topology = topology;
+                self.topology = Some(topology);
                 self.renew(None);
             }
         }
@@ -198,18 +199,39 @@ impl Agent {
             }
             switch::Event::Refused { reason } => {
                 error!(
-                    "bridge {} refused the log flows: {reason}",
+                    "bridge {} refused the log flows: {reason}; trying again",
                     self.parts.bridge
                 );
             }
+            switch::Event::Healed { harm, gap } => warn!(
+                "log flows on bridge {} are in force again after {} ms: {harm}",
+                self.parts.bridge,
+                gap.as_millis()
+            ),
+            switch::Event::Obstructed { obstacles } => {
+                for obstacle in &obstacles {
+                    error!("on bridge {} {obstacle}", self.parts.bridge);
+                }
+                if obstacles.is_empty() {
+                    info!("nothing is in the way of log flows any more");
+                }
+            }
+            switch::Event::Unmonitored { reason } => warn!(
+                "bridge {} does not tell of changes to its flows, which are read every 5 s \
+                 instead: {reason}",
+                self.parts.bridge
+            ),
         }
     }
 
-    /// Works out plan, tables and log flows anew.
+    /// Works out plan, tables and log flows anew, once the ports are known.
     fn renew(&mut self, done: Option<oneshot::Sender<()>>) {
+        let Some(topology) = &self.topology else {
+            return;
+        };
         let inventory = self.parts.inventory.load_full();
         let plan = self.planner.update(&self.logs, &inventory);
-        let attached = match attached_ports(&self.parts, &self.topology, plan) {
+        let attached = match attached_ports(&self.parts, topology, plan) {
             Ok(attached) => attached,
             Err(error) => {
                 error!("cannot number the ports, so that their logging stays as it is: {error}");

@@ -1,6 +1,6 @@
 //! The agent's HTTP API: Neutron's logging API, and what its clients need around it.
 //!
-//! A request is read and answered synchronously, in [`Api::answer`]; around it,
+//! A request is read and answered synchronously, in `Api::answer`; around it,
 //! [`serve`](serve()) and the router deal with connections, limits and waiting. So the API is a
 //! function from a request and the state of store and inventory to a reply, and nearly all of it
 //! is tested against exchanges that were recorded from Neutron.
@@ -22,9 +22,13 @@ mod auth;
 mod discovery;
 mod inventory;
 mod logs;
+pub mod policy;
 mod query;
 mod reply;
 mod serve;
+mod stall;
+#[cfg(test)]
+mod tests;
 pub mod tokens;
 
 use std::sync::Arc;
@@ -112,6 +116,11 @@ impl Request {
         }
     }
 
+    /// Whether it only asks.
+    fn is_read(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD)
+    }
+
     /// A header's text.
     fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -140,6 +149,9 @@ impl Api {
     /// The reply to a request.
     fn answer(&self, request: &Request) -> Reply {
         match *request.segments() {
+            [] | ["healthz"] | ["v1", "status"] if !request.is_read() => {
+                Reply::method_not_allowed()
+            }
             [] => discovery::versions(request),
             ["healthz"] => Reply::ok(serde_json::json!({"status": "ok"})),
             ["v1", "status"] => self.guarded(request, |context| self.status(context)),
@@ -153,6 +165,7 @@ impl Api {
     /// Everything under `/v2.0`.
     fn neutron(&self, request: &Request, context: &Context, path: &[&str]) -> Reply {
         match *path {
+            [] | ["extensions", ..] if !request.is_read() => Reply::method_not_allowed(),
             [] if request.path.ends_with('/') => discovery::resources(request),
             ["extensions"] => discovery::extensions(),
             ["extensions", alias] => discovery::extension(alias),

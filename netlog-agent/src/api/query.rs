@@ -306,3 +306,129 @@ fn compare(a: &Value, b: &Value) -> Ordering {
         (a, b) => a.as_i64().cmp(&b.as_i64()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const THINGS: Collection = Collection {
+        member: "thing",
+        name: "things",
+        key: "id",
+        filters: &["id", "name", "rank", "on", "tags"],
+        booleans: &["on"],
+        sort_keys: &["id", "name", "rank"],
+    };
+
+    fn request(path_and_query: &str) -> Request {
+        let request = axum::http::Request::builder()
+            .uri(path_and_query)
+            .body(())
+            .unwrap();
+        Request::new(request.into_parts().0, Bytes::new())
+    }
+
+    /// The ids of a list, and where its links lead.
+    fn list(path_and_query: &str, things: &[Value]) -> (Vec<i64>, Option<String>, Option<String>) {
+        let request = request(path_and_query);
+        let Ok(query) = Query::parse(&request, &THINGS) else {
+            panic!("{path_and_query} is refused");
+        };
+        let body = query.reply(things.to_vec()).into_body().unwrap();
+        let ids = body["things"].as_array().unwrap().iter();
+        let ids = ids.map(|thing| thing["number"].as_i64().unwrap()).collect();
+        let link = |rel: &str| {
+            let mut links = body["things_links"].as_array()?.iter();
+            let link = links.find(|link| link["rel"] == rel)?;
+            Some(
+                link["href"]
+                    .as_str()?
+                    .trim_start_matches("http://localhost")
+                    .to_owned(),
+            )
+        };
+        (ids, link("next"), link("previous"))
+    }
+
+    fn thing(number: usize, name: &str, rank: Option<u8>) -> Value {
+        let id = format!("id {number:03}&=+%");
+        json!({"id": id, "number": number, "name": name, "rank": rank, "tags": ["x", name],
+               "on": number.is_multiple_of(2)})
+    }
+
+    #[test]
+    fn filters_narrow_a_list() {
+        let things = [
+            thing(0, "a", Some(5)),
+            thing(1, "b", None),
+            thing(2, "b", Some(7)),
+        ];
+        for (query, expected) in [
+            ("", &[0, 1, 2][..]),
+            ("name=b", &[1, 2]),
+            ("name=a&name=b", &[0, 1, 2]),
+            ("name=b&rank=7", &[2]),
+            ("rank=", &[]),
+            ("rank=None", &[]),
+            ("on=yes", &[0, 2]),
+            ("on=yes&on=no", &[0, 1, 2]),
+            ("tags=a", &[0]),
+            ("tags=x&name=b", &[1, 2]),
+            ("sort_key=rank&sort_dir=desc", &[2, 0, 1]),
+            ("limit=99999999999999999999999&name=a", &[0]),
+        ] {
+            assert_eq!(
+                list(&format!("/things?{query}"), &things).0,
+                expected,
+                "{query}"
+            );
+        }
+    }
+
+    proptest! {
+        /// Following the links shows every object once, in order, forwards and backwards,
+        /// whatever the order, the filter and the size of the pages.
+        #[test]
+        fn pages_lead_through_the_whole_list(
+            things in prop::collection::vec(("[ab]", prop::option::of(0u8..3)), 0..20),
+            limit in 1usize..7,
+            order in prop::collection::vec(
+                (prop::sample::select(THINGS.sort_keys), prop::bool::ANY), 0..3),
+            filter in prop::sample::select(&["", "&name=a"][..]),
+        ) {
+            let things: Vec<Value> = things
+                .iter()
+                .enumerate()
+                .map(|(number, (name, rank))| thing(number, name, *rank))
+                .collect();
+            let order = order.iter().fold(String::new(), |order, (key, down)| {
+                let direction = if *down { "desc" } else { "asc" };
+                order + "&sort_key=" + key + "&sort_dir=" + direction
+            });
+            let (whole, ..) = list(&format!("/things?{filter}{order}"), &things);
+
+            let mut forwards = Vec::new();
+            let mut next = Some(format!("/things?limit={limit}{filter}{order}"));
+            while let Some(page) = next {
+                let (ids, following, _) = list(&page, &things);
+                prop_assert!(ids.len() <= limit);
+                forwards.extend(ids);
+                next = following;
+            }
+            prop_assert_eq!(&forwards, &whole);
+
+            let mut backwards = Vec::new();
+            let mut previous =
+                Some(format!("/things?limit={limit}&page_reverse=True{filter}{order}"));
+            while let Some(page) = previous {
+                let (ids, _, before) = list(&page, &things);
+                backwards.splice(0..0, ids);
+                previous = before;
+            }
+            prop_assert_eq!(&backwards, &whole);
+        }
+    }
+}

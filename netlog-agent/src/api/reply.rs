@@ -142,6 +142,18 @@ impl Reply {
         self.changed_logs
     }
 
+    /// The status of the reply.
+    #[cfg(test)]
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What the reply says.
+    #[cfg(test)]
+    pub(super) fn into_body(self) -> Option<Value> {
+        self.body
+    }
+
     /// The reply as HTTP.
     pub(super) fn into_response(self) -> Response {
         let mut response = match self.body {

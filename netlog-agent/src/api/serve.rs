@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use super::stall::Impatient;
 use super::{Api, router};
 use crate::config::Bind;
 
@@ -25,6 +26,8 @@ use crate::config::Bind;
 const MAX_CONNECTIONS: usize = 128;
 /// How long a caller may take for the head of a request, or say nothing between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a caller may leave an answer unread.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of a request's head is read.
 const MAX_HEAD: usize = 16 * 1024;
 /// How many headers a request may have.
@@ -147,7 +150,8 @@ pub async fn serve(listener: Listener, api: Api, shutdown: impl Future<Output = 
 fn http(
     connection: Box<dyn Connection>,
     router: Router,
-) -> http1::Connection<TokioIo<Box<dyn Connection>>, TowerToHyperService<Router>> {
+) -> http1::Connection<TokioIo<Impatient<Box<dyn Connection>>>, TowerToHyperService<Router>> {
+    let connection = Impatient::new(connection, WRITE_TIMEOUT);
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

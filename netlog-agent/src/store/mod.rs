@@ -10,7 +10,7 @@
 //! | `port_slots` | port id → slot; rows are never deleted, so a slot is never reused |
 //!
 //! The file names its owner (`PRAGMA application_id`) and its layout (`PRAGMA user_version`,
-//! the number of [`MIGRATIONS`] that it has seen).
+//! the number of `MIGRATIONS` that it has seen).
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
@@ -159,7 +159,7 @@ impl Store {
     pub fn create_logs(&self, logs: &[LogObject]) -> Result<(), StoreError> {
         self.transaction(|transaction| {
             logs.iter()
-                .try_for_each(|log| write(transaction, log))
+                .try_for_each(|log| write(transaction, "INSERT", log))
                 .map_err(|cause| self.failed(cause))
         })
     }
@@ -177,7 +177,7 @@ impl Store {
                 return Ok(None);
             };
             if change(&mut log)? {
-                write(transaction, &log).map_err(|cause| self.failed(cause))?;
+                write(transaction, "REPLACE", &log).map_err(|cause| self.failed(cause))?;
             }
             Ok(Some(log))
         })
@@ -348,14 +348,14 @@ fn find(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<LogObject>
         .optional()
 }
 
-/// Adds a log object, or writes over the one with its id.
-fn write(connection: &Connection, log: &LogObject) -> rusqlite::Result<()> {
+/// Writes a log object: `INSERT` adds it, `REPLACE` writes over the one with its id.
+fn write(connection: &Connection, verb: &str, log: &LogObject) -> rusqlite::Result<()> {
     connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO logs (id, project_id, name, description, resource_type,
-             resource_id, target_id, event, enabled, revision_number, created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-        )?
+        .prepare_cached(&format!(
+            "{verb} INTO logs (id, project_id, name, description, resource_type, resource_id,
+             target_id, event, enabled, revision_number, created_at, updated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+        ))?
         .execute(params![
             log.id.to_string(),
             log.project_id,

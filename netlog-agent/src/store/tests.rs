@@ -53,6 +53,7 @@ fn a_bulk_create_is_whole_or_not_at_all() {
     let mut broken = sample(2);
     broken.revision_number = u64::MAX;
     store.create_logs(&[sample(1), broken]).unwrap_err();
+    store.create_logs(&[sample(1), sample(1)]).unwrap_err();
     assert_eq!(store.logs().unwrap(), []);
 }
 

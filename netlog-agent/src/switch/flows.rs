@@ -1,10 +1,13 @@
-//! Log flows as OpenFlow, and the smallest change from what a switch has to what it should have.
+//! The flows of a switch that matter to us, and the smallest change from what it has to what it
+//! should have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 
 use netlog_core::flow::{Cookie, FlowMatch, FlowProfile, LogFlow};
-use netlog_ofp::multipart::{FlowStats, FlowStatsRequest};
-use netlog_ofp::{Action, Controller, FlowCommand, FlowMod, Instruction, Match, PortNo};
+use netlog_ofp::multipart::{FlowStats, FlowStatsRequest, FlowUpdateEvent, FullFlowUpdate};
+use netlog_ofp::{Action, Controller, FlowCommand, FlowMod, Instruction, Match, Oxm, PortNo};
+
+use super::harm::{Obstacle, Obstruction};
 
 /// The id of the connections that log flows report to. The switch sends packet-ins of our flows
 /// only to connections that set it, and they get no others.
@@ -13,6 +16,28 @@ pub(super) const CONTROLLER_ID: u16 = 0x6e4c;
 /// Asks for all flows that are ours.
 pub(super) fn ours() -> FlowStatsRequest {
     FlowStatsRequest::by_cookie(Cookie::OWNER, Cookie::OWNER_MASK)
+}
+
+/// Asks for all flows of a table.
+pub(super) fn of_table(table: u8) -> FlowStatsRequest {
+    FlowStatsRequest {
+        table_id: table,
+        ..FlowStatsRequest::default()
+    }
+}
+
+/// Whether a flow with this cookie is ours.
+const fn is_ours(cookie: u64) -> bool {
+    cookie & Cookie::OWNER_MASK == Cookie::OWNER
+}
+
+/// The tables that log flows are in.
+pub(super) fn log_tables(profile: &FlowProfile) -> [u8; 3] {
+    [
+        profile.accepted_egress_table,
+        profile.accepted_ingress_table,
+        profile.dropped_table,
+    ]
 }
 
 /// Where a flow stands: no two flows of a switch have the same place.
@@ -27,7 +52,7 @@ fn place(table: u8, priority: u16, matches: &Match) -> Place {
 /// A flow that we want, ready to be sent.
 #[derive(Debug)]
 struct Wanted {
-    cookie: u64,
+    cookie: Cookie,
     matches: Match,
     actions: Vec<Action>,
 }
@@ -45,13 +70,13 @@ fn wanted(profile: &FlowProfile, flow: &LogFlow) -> Wanted {
     let mut actions = vec![Action::from(report)];
     actions.extend(flow.resubmit.map(Action::resubmit));
     Wanted {
-        cookie: flow.cookie.to_bits(),
+        cookie: flow.cookie,
         matches,
         actions,
     }
 }
 
-/// A flow of ours that the switch has.
+/// A flow that the switch has.
 #[derive(Clone, Debug)]
 struct Present {
     cookie: u64,
@@ -60,27 +85,71 @@ struct Present {
     actions: Option<Vec<Action>>,
 }
 
-/// The flows of ours that the switch has.
+impl Present {
+    fn new(cookie: u64, matches: &Match, timeouts: [u16; 2], does: &[Instruction]) -> Self {
+        let for_good = timeouts == [0, 0];
+        Self {
+            cookie,
+            matches: matches.clone(),
+            actions: for_good.then(|| only_actions(does)).flatten(),
+        }
+    }
+
+    fn is(&self, wanted: &Wanted) -> bool {
+        self.cookie == wanted.cookie.to_bits() && self.actions.as_ref() == Some(&wanted.actions)
+    }
+}
+
+/// The flows that the switch has: everyone's in the log tables, and ours in all others.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Flows(BTreeMap<Place, Present>);
 
+/// What stands between the flows that a switch has and those that are wanted.
+#[derive(Debug, Default)]
+pub(super) struct Comparison {
+    /// The flow-mods that turn the ones into the others.
+    pub(super) changes: Vec<FlowMod>,
+    /// Log flows that are not there.
+    pub(super) missing: Vec<Cookie>,
+    /// Log flows that are there, but not as they should be.
+    pub(super) altered: Vec<Cookie>,
+    /// Flows of others that are in the way.
+    pub(super) obstacles: Vec<Obstacle>,
+}
+
 impl Flows {
-    /// What the switch said that it has.
-    pub(super) fn found(stats: &[FlowStats]) -> Self {
-        let present = |flow: &FlowStats| {
-            let for_good = flow.idle_timeout == 0 && flow.hard_timeout == 0;
-            let matches = flow.r#match.clone();
-            let actions = for_good.then(|| only_actions(&flow.instructions)).flatten();
+    /// Takes note of flows that the switch has.
+    pub(super) fn found(&mut self, stats: &[FlowStats]) {
+        self.0.extend(stats.iter().map(|flow| {
+            let timeouts = [flow.idle_timeout, flow.hard_timeout];
             (
-                place(flow.table_id, flow.priority, &matches),
-                Present {
-                    cookie: flow.cookie,
-                    matches,
-                    actions,
-                },
+                place(flow.table_id, flow.priority, &flow.r#match),
+                Present::new(flow.cookie, &flow.r#match, timeouts, &flow.instructions),
             )
-        };
-        Self(stats.iter().map(present).collect())
+        }));
+    }
+
+    /// Takes note of what someone did to a flow. Says whether that may matter to us: whether the
+    /// flow was ours or is now, or may stand before one of ours.
+    pub(super) fn note(&mut self, update: &FullFlowUpdate, profile: &FlowProfile) -> bool {
+        let place = place(update.table_id, update.priority, &update.r#match);
+        let lowest = profile.priority.min(profile.same_host_priority);
+        let may_matter = |cookie| is_ours(cookie) || update.priority >= lowest;
+        if update.event == FlowUpdateEvent::REMOVED {
+            return self
+                .0
+                .remove(&place)
+                .is_some_and(|flow| may_matter(flow.cookie));
+        }
+        let timeouts = [update.idle_timeout, update.hard_timeout];
+        let flow = Present::new(
+            update.cookie,
+            &update.r#match,
+            timeouts,
+            &update.instructions,
+        );
+        let before = self.0.insert(place, flow);
+        may_matter(update.cookie) || before.is_some_and(|flow| may_matter(flow.cookie))
     }
 
     /// Takes note of changes that the switch has made.
@@ -88,60 +157,116 @@ impl Flows {
         for change in changes {
             let place = place(change.table_id, change.priority, &change.r#match);
             if change.command == FlowCommand::ADD {
-                let present = Present {
-                    cookie: change.cookie,
-                    matches: change.r#match.clone(),
-                    actions: only_actions(&change.instructions),
-                };
-                self.0.insert(place, present);
-            } else {
-                self.0.remove(&place);
+                let flow =
+                    Present::new(change.cookie, &change.r#match, [0, 0], &change.instructions);
+                self.0.insert(place, flow);
+            } else if let btree_map::Entry::Occupied(flow) = self.0.entry(place)
+                && flow.get().cookie == change.cookie
+            {
+                flow.remove();
             }
         }
     }
 
-    /// The flow-mods that turn these flows into those that are wanted.
+    /// Whether nobody has a flow in this table.
+    pub(super) fn is_empty(&self, table: u8) -> bool {
+        let first = self.0.range((table, 0, Vec::new())..).next();
+        first.is_none_or(|((found, ..), _)| *found != table)
+    }
+
+    /// Compares with the log flows that are wanted.
     ///
     /// Deletions name table, priority, match and cookie, so that they cannot touch a flow of
-    /// anyone else; a flow that is already right is left alone, with its counters.
-    pub(super) fn changes_to(&self, profile: &FlowProfile, log_flows: &[LogFlow]) -> Vec<FlowMod> {
-        let mut missing: BTreeMap<Place, Wanted> = log_flows
+    /// anyone else; no addition is made at the place of someone else's flow, which it would
+    /// replace; and a flow that is already right is left alone, with its counters.
+    pub(super) fn compare(&self, profile: &FlowProfile, log_flows: &[LogFlow]) -> Comparison {
+        let mut lacking: BTreeMap<Place, Wanted> = log_flows
             .iter()
             .map(|flow| (flow, wanted(profile, flow)))
             .map(|(flow, wanted)| (place(flow.table, flow.priority, &wanted.matches), wanted))
             .collect();
-        let mut changes = Vec::new();
+        let mut comparison = Comparison {
+            obstacles: self.obstacles(&lacking),
+            ..Comparison::default()
+        };
         for (place, present) in &self.0 {
-            match missing.get(place) {
-                Some(wanted)
-                    if present.cookie == wanted.cookie
-                        && present.actions.as_ref() == Some(&wanted.actions) =>
-                {
-                    missing.remove(place);
+            match lacking.get(place) {
+                Some(wanted) if present.is(wanted) => {
+                    lacking.remove(place);
                 }
                 // An addition at the same place replaces what is there.
-                Some(_) => {}
-                None => {
+                Some(wanted) if is_ours(present.cookie) => comparison.altered.push(wanted.cookie),
+                Some(_) => {
+                    lacking.remove(place);
+                }
+                None if is_ours(present.cookie) => {
                     let (table, priority, _) = *place;
-                    changes.push(FlowMod {
+                    comparison.changes.push(FlowMod {
                         cookie: present.cookie,
                         cookie_mask: u64::MAX,
                         ..FlowMod::delete_strict(table, priority, present.matches.clone())
                     });
                 }
+                None => {}
             }
         }
-        changes.extend(missing.into_iter().map(|((table, priority, _), wanted)| {
-            FlowMod::add(
+        for (place, wanted) in lacking {
+            if !self.0.contains_key(&place) {
+                comparison.missing.push(wanted.cookie);
+            }
+            let (table, priority, _) = place;
+            let cookie = wanted.cookie.to_bits();
+            let add = FlowMod::add(table, priority, cookie, wanted.matches, wanted.actions);
+            comparison.changes.push(add);
+        }
+        comparison
+    }
+
+    /// Flows of others that take the place of a wanted one, or may see its packets first.
+    fn obstacles(&self, wanted: &BTreeMap<Place, Wanted>) -> Vec<Obstacle> {
+        let Some(lowest) = wanted.keys().map(|(_, priority, _)| *priority).min() else {
+            return Vec::new();
+        };
+        let theirs = self
+            .0
+            .iter()
+            .filter(|((_, priority, _), flow)| *priority >= lowest && !is_ours(flow.cookie));
+        let obstacle = |(at, flow): (&Place, &Present)| {
+            let (table, priority, _) = *at;
+            let obstruction = if wanted.contains_key(at) {
+                Obstruction::TakesPlace
+            } else if wanted
+                .range((table, 0, Vec::new())..)
+                .take_while(|((found, below, _), _)| *found == table && *below <= priority)
+                .any(|(_, ours)| may_overlap(&ours.matches, &flow.matches))
+            {
+                Obstruction::ComesFirst
+            } else {
+                return None;
+            };
+            Some(Obstacle {
+                obstruction,
                 table,
                 priority,
-                wanted.cookie,
-                wanted.matches,
-                wanted.actions,
-            )
-        }));
-        changes
+                cookie: flow.cookie,
+                matches: flow.matches.clone(),
+            })
+        };
+        theirs.filter_map(obstacle).collect()
     }
+}
+
+/// Whether some packet may match both: no field says that none does.
+fn may_overlap(ours: &Match, theirs: &Match) -> bool {
+    let disjoint = |(a, b): (&Oxm, &Oxm)| {
+        let mask = |oxm: &Oxm, at: usize| oxm.mask().and_then(|mask| mask.get(at).copied());
+        let differ = |(at, (x, y)): (usize, (&u8, &u8))| {
+            (x ^ y) & mask(a, at).unwrap_or(0xff) & mask(b, at).unwrap_or(0xff) != 0
+        };
+        a.field() == b.field() && a.value().iter().zip(b.value()).enumerate().any(differ)
+    };
+    let pairs = |a| theirs.0.iter().map(move |b| (a, b));
+    !ours.0.iter().flat_map(pairs).any(disjoint)
 }
 
 fn only_actions(instructions: &[Instruction]) -> Option<Vec<Action>> {
@@ -179,7 +304,7 @@ mod tests {
     }
 
     fn changes(flows: &Flows, wanted: &[LogFlow]) -> Vec<FlowMod> {
-        let changes = flows.changes_to(&FlowProfile::default(), wanted);
+        let changes = flows.compare(&FlowProfile::default(), wanted).changes;
         for change in changes
             .iter()
             .filter(|change| change.command != FlowCommand::ADD)
@@ -189,6 +314,12 @@ mod tests {
             assert_eq!(change.cookie_mask, u64::MAX);
         }
         changes
+    }
+
+    fn found(stats: &[FlowStats]) -> Flows {
+        let mut flows = Flows::default();
+        flows.found(stats);
+        flows
     }
 
     /// What a switch has after these changes, as it would say itself.
@@ -258,11 +389,11 @@ mod tests {
         let mut flows = Flows::default();
         flows.apply(&changes(&flows, &wanted));
         let mut found = stats(&flows);
-        assert!(changes(&Flows::found(&found), &wanted).is_empty());
+        assert!(changes(&found(&found), &wanted).is_empty());
 
         found[2].instructions.clear();
         found[4].idle_timeout = 10;
-        let mended = changes(&Flows::found(&found), &wanted);
+        let mended = changes(&found(&found), &wanted);
         assert_eq!(mended.len(), 2);
         assert!(
             mended
@@ -290,7 +421,7 @@ mod tests {
             let (before, after) = (of(&before), of(&after));
             let mut flows = Flows::default();
             flows.apply(&changes(&flows, &before));
-            let needed = changes(&Flows::found(&stats(&flows)), &after);
+            let needed = changes(&found(&stats(&flows)), &after);
             prop_assert!(needed.len() <= before.len() + after.len());
             flows.apply(&needed);
             prop_assert!(changes(&flows, &after).is_empty());

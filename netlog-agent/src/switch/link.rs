@@ -20,7 +20,7 @@ const MESSAGE_BYTES: usize = 64 * 1024;
 
 /// How soon and how rarely another attempt to connect follows a failed one.
 pub(super) const RECONNECT: (Duration, Duration) =
-    (Duration::from_millis(50), Duration::from_secs(1));
+    (Duration::from_millis(50), Duration::from_millis(250));
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]

@@ -5,20 +5,29 @@
 //! change delays them; it carries the id that our log flows report to. The one for control reads
 //! the flows that are ours and changes them. Log flows are put in force only while packet-ins
 //! are being read.
+//!
+//! A flow monitor on the control connection tells when others change the tables that log flows
+//! are in. What they took from us is put back at once and reported ([`Event::Healed`]); what is
+//! theirs is never touched, and reported where it is in our way ([`Event::Obstructed`]).
 
 mod control;
 mod flows;
+mod harm;
 mod link;
 mod packets;
+mod reconcile;
 
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use netlog_core::flow::{FlowProfile, LogFlow};
 
+pub use self::harm::{Harm, Obstacle, Obstruction};
 use crate::pipeline::Pipeline;
 
 /// What happens between us and the switch.
@@ -41,8 +50,27 @@ pub enum Event {
         /// How many flows had to be added, changed or deleted for it.
         changes: usize,
     },
-    /// The switch did not take the log flows. Another attempt follows.
+    /// The switch did not take the log flows. Further attempts follow, and are reported only if
+    /// they fail in another way.
     Refused {
+        /// Why.
+        reason: String,
+    },
+    /// Others deleted or changed log flows, which are in force again.
+    Healed {
+        /// What was done to them.
+        harm: Harm,
+        /// For how long at most events of these flows were lost: from the first news of it, or
+        /// from the end of the connection, until the switch confirmed the repair.
+        gap: Duration,
+    },
+    /// Other flows of someone else's than before are in the way of log flows.
+    Obstructed {
+        /// All that are now; none when the way is free again.
+        obstacles: Vec<Obstacle>,
+    },
+    /// The switch does not tell of changes to flows, so that they are noticed with a delay.
+    Unmonitored {
         /// Why.
         reason: String,
     },
@@ -91,13 +119,17 @@ impl Board {
 #[derive(Debug)]
 pub struct Switch {
     board: Arc<Board>,
-    /// Closing it wakes the thread that reads packet-ins.
+    /// A byte lets the thread that reads packet-ins begin, closing it stops that thread.
     wake: Option<UnixStream>,
+    begun: AtomicBool,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Switch {
     /// Starts serving the bridge with this management socket, which need not exist yet.
+    ///
+    /// Nothing is read before [`want`](Self::want) is called for the first time: log flows that
+    /// are still there from before would report packets that nobody can tell yet.
     ///
     /// # Errors
     /// When the system gives no thread or socket.
@@ -120,6 +152,7 @@ impl Switch {
         let mut switch = Self {
             board,
             wake: Some(wake),
+            begun: AtomicBool::new(false),
             threads: Vec::new(),
         };
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
@@ -136,6 +169,14 @@ impl Switch {
     pub fn want(&self, ticket: u64, flows: Vec<LogFlow>) {
         self.board.lock().wanted = Some((ticket, flows));
         self.board.ring();
+        if let Some(wake) = self
+            .wake
+            .as_ref()
+            .filter(|_| !self.begun.swap(true, Ordering::Relaxed))
+        {
+            // One byte always fits into an empty socket.
+            let _ = rustix::io::write(wake, b"!");
+        }
     }
 
     /// Stops: everything that was read is handed to the sink. Log flows stay in the switch, where

@@ -1,5 +1,6 @@
 //! The thread that reads packet-ins: the hot path begins here.
 
+use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,6 +43,10 @@ impl Thread {
     }
 
     pub(super) fn run(mut self) {
+        // A byte says that the tables are there; the end of the stream, that we are not needed.
+        if !matches!((&self.woken).read(&mut [0]), Ok(1)) {
+            return;
+        }
         loop {
             let lost = match self.serve() {
                 Ok(Stopped) => break,

@@ -385,3 +385,149 @@ pub fn boolean(value: &Value) -> Result<bool, LogError> {
         _ => Err(LogError::NotBoolean(text)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const ADMIN: Caller<'_> = Caller {
+        project_id: Some("admins"),
+        any_project: true,
+    };
+
+    fn parse(body: &Value) -> Result<Vec<NewLog>, LogError> {
+        NewLogs::parse(body.to_string().as_bytes(), ADMIN).map(NewLogs::into_vec)
+    }
+
+    #[test]
+    fn bodies_that_the_recording_lacks() {
+        let log = json!({"resource_type": "security_group"});
+        // A bulk request may wrap each of its log objects.
+        let bulk = parse(&json!({"logs": [{"log": log}, log]})).unwrap();
+        assert_eq!((bulk.len(), &bulk[0]), (2, &bulk[1]));
+        for (body, expected) in [
+            (json!(false), LogError::BodyRequired),
+            (json!([1]), LogError::InvalidBody),
+            (json!({"logs": null}), LogError::NotAnObject),
+            (json!({"logs": [null]}), LogError::NotAnObject),
+            (json!({"logs": [{"log": null}]}), LogError::NoLog),
+            (
+                json!({"log": {"resource_type": "t", "project_id": ["p"]}}),
+                LogError::NotAString {
+                    attribute: "project_id",
+                    value: "['p']".to_owned(),
+                },
+            ),
+        ] {
+            assert_eq!(parse(&body).unwrap_err(), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_measured_in_characters() {
+        let named = |name: String| parse(&json!({"log": {"resource_type": "t", "name": name}}));
+        named("ж".repeat(255)).unwrap();
+        let error = named("ж".repeat(256)).unwrap_err();
+        assert!(matches!(error, LogError::TooLong { limit: 255, .. }));
+    }
+
+    #[test]
+    fn a_caller_acts_for_their_own_project() {
+        let caller = |project_id, any_project| Caller {
+            project_id,
+            any_project,
+        };
+        let parse = |body: Value, caller| {
+            NewLogs::parse(body.to_string().as_bytes(), caller)
+                .map(|logs| logs.into_vec().remove(0).project_id)
+        };
+        let of = |project: &str| json!({"log": {"resource_type": "t", "project_id": project}});
+        assert_eq!(parse(of("a"), caller(Some("a"), false)).unwrap(), "a");
+        assert_eq!(parse(of("b"), caller(Some("a"), true)).unwrap(), "b");
+        let error = parse(of("b"), caller(Some("a"), false)).unwrap_err();
+        assert_eq!(error, LogError::ForeignProject);
+        let error = parse(of("b"), caller(None, false)).unwrap_err();
+        assert_eq!(error, LogError::ForeignProject);
+    }
+
+    /// JSON of any shape, with the names that matter in it.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let word = prop::sample::select(
+            &[
+                "log",
+                "logs",
+                "name",
+                "event",
+                "enabled",
+                "resource_type",
+                "resource_id",
+                "project_id",
+                "tenant_id",
+                "x",
+            ][..],
+        );
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,5}".prop_map(Value::from),
+            word.clone().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 5, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((word.clone(), inner), 0..6).prop_map(|members| {
+                    members
+                        .into_iter()
+                        .map(|(name, value)| (name.to_owned(), value))
+                        .collect::<Map<_, _>>()
+                        .into()
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_is_taken_or_refused(body in any_json(), bytes: Vec<u8>) {
+            for body in [body.to_string().into_bytes(), bytes] {
+                let _ = NewLogs::parse(&body, ADMIN);
+                let _ = LogChange::parse(&body, ADMIN);
+            }
+        }
+
+        /// A change is counted once, and only if it is one.
+        #[test]
+        fn a_change_made_twice_is_made_once(
+            name in prop::option::of("[a-c]"),
+            description in prop::option::of("[a-c]"),
+            enabled: Option<bool>,
+        ) {
+            let mut log = parse(&json!({"log": {"resource_type": "security_group", "name": "a"}}))
+                .unwrap()
+                .remove(0)
+                .resolve(
+                    Uuid::nil(),
+                    UtcDateTime::UNIX_EPOCH,
+                    &LogDrivers::default(),
+                    &Inventory::default(),
+                    ADMIN,
+                )
+                .unwrap();
+            let before = log.clone();
+            let later = UtcDateTime::from_unix_timestamp(5).unwrap();
+            let change = LogChange { name, description, enabled };
+            let changed = change.clone().apply(&mut log, later);
+            prop_assert_eq!(changed, log != before);
+            prop_assert_eq!(log.revision_number, u64::from(changed));
+            prop_assert_eq!(log.updated_at == later, changed);
+            let after = log.clone();
+            prop_assert!(!change.apply(&mut log, UtcDateTime::MAX));
+            prop_assert_eq!(log, after);
+        }
+    }
+}

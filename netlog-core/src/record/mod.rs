@@ -6,6 +6,11 @@
 //! objects, and the [tail](Format::tail), one for each rule or reason. Only the time and the
 //! headers are rendered for each event.
 
+pub mod ecs;
+mod facts;
+pub mod json;
+pub mod ocsf;
+mod put;
 mod text;
 mod timestamp;
 
@@ -15,6 +20,8 @@ use netlog_packet::{Packet, Payload};
 use uuid::Uuid;
 
 pub use timestamp::{Timestamp, TimestampStyle};
+
+use put::Put;
 
 use crate::rule::Direction;
 
@@ -123,6 +130,12 @@ pub enum Layout {
     Text,
     /// What the reference's driver writes after its log prefix.
     Neutron,
+    /// One flat [JSON object](json).
+    Json,
+    /// [Elastic Common Schema](ecs).
+    Ecs,
+    /// [Open Cybersecurity Schema Framework](ocsf).
+    Ocsf,
 }
 
 /// How records are written.
@@ -152,7 +165,12 @@ impl Default for Format {
 impl Format {
     /// The part of a record that says whose event it is.
     pub fn head(self, scope: &Scope<'_>, out: &mut Vec<u8>) {
-        text::head(scope, out);
+        match self.layout {
+            Layout::Text | Layout::Neutron => text::head(scope, out),
+            Layout::Json => json::head(scope, out),
+            Layout::Ecs => ecs::head(scope, out),
+            Layout::Ocsf => ocsf::head(scope, out),
+        }
     }
 
     /// The part of a record that says why the firewall did it.
@@ -160,12 +178,18 @@ impl Format {
         match self.layout {
             Layout::Text if self.extra_fields => text::tail(direction, verdict, out),
             Layout::Text | Layout::Neutron => {}
+            Layout::Json => json::tail(direction, verdict, out),
+            Layout::Ecs => ecs::tail(direction, verdict, out),
+            Layout::Ocsf => ocsf::tail(direction, verdict, out),
         }
     }
 
     /// Whether a record names every rule that allows a session, and not the first only.
     pub const fn names_every_rule(self) -> bool {
-        false
+        match self.layout {
+            Layout::Text | Layout::Neutron | Layout::Ocsf => false,
+            Layout::Json | Layout::Ecs => true,
+        }
     }
 }
 
@@ -181,7 +205,10 @@ impl Recorder {
     pub fn new(format: Format) -> Self {
         Self {
             format,
-            clock: timestamp::Clock::new(format.timestamp),
+            clock: timestamp::Clock::new(match format.layout {
+                Layout::Text | Layout::Neutron => format.timestamp,
+                Layout::Json | Layout::Ecs | Layout::Ocsf => TimestampStyle::Rfc3339,
+            }),
         }
     }
 
@@ -201,19 +228,74 @@ impl Recorder {
         packet: &Packet<'_>,
         out: &mut Vec<u8>,
     ) {
+        self.write_time(Some(time), out);
+        out.extend_from_slice(head);
+        out.extend_from_slice(tail);
+        if matches!(self.format.layout, Layout::Text | Layout::Neutron) {
+            out.push(b' ');
+        }
+        self.write_headers(packet, out);
+    }
+
+    /// Appends a line about a packet that no firewall judged, line feed included: a record
+    /// without head and tail, and without its time where that is not known.
+    pub fn write_packet(
+        &mut self,
+        time: Option<Timestamp>,
+        packet: &Packet<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        self.write_time(time, out);
         match self.format.layout {
-            Layout::Text => {
-                self.clock.write(time, out);
-                out.extend_from_slice(head);
-                out.extend_from_slice(tail);
-                out.push(b' ');
+            Layout::Text | Layout::Neutron | Layout::Json => {}
+            Layout::Ecs => ecs::no_verdict(out),
+            Layout::Ocsf => ocsf::no_verdict(out),
+        }
+        self.write_headers(packet, out);
+    }
+
+    /// Starts a record.
+    fn write_time(&mut self, time: Option<Timestamp>, out: &mut Vec<u8>) {
+        match (self.format.layout, time) {
+            (Layout::Neutron, _) | (Layout::Text, None) => {}
+            (Layout::Text, Some(time)) => self.clock.write(time, out),
+            (Layout::Json | Layout::Ecs | Layout::Ocsf, None) => out.push(b'{'),
+            (Layout::Json, Some(time)) => {
+                out.put(r#"{"time":""#);
+                self.clock.write_nanos(time, out);
+                out.put(r#"","#);
             }
-            Layout::Neutron => {
-                out.extend_from_slice(head);
-                out.extend_from_slice(b" pkt=");
+            (Layout::Ecs, Some(time)) => {
+                out.put(r#"{"@timestamp":""#);
+                self.clock.write_nanos(time, out);
+                out.put(r#"","#);
+            }
+            (Layout::Ocsf, Some(time)) => {
+                out.put(r#"{"time":"#);
+                out.integer(time.unix_nanos.div_euclid(1_000_000));
+                out.put(r#","time_dt":""#);
+                self.clock.write_nanos(time, out);
+                out.put(r#"","#);
             }
         }
-        packet.write_text(self.format.payload, out);
-        out.push(b'\n');
+    }
+
+    /// Ends a record.
+    fn write_headers(&self, packet: &Packet<'_>, out: &mut Vec<u8>) {
+        let payload = self.format.payload;
+        match self.format.layout {
+            Layout::Text => packet.write_text(payload, out),
+            Layout::Neutron => {
+                out.put("pkt=");
+                packet.write_text(payload, out);
+            }
+            Layout::Json => json::packet(packet, payload, out),
+            Layout::Ecs => ecs::packet(packet, payload, out),
+            Layout::Ocsf => ocsf::packet(packet, payload, out),
+        }
+        match self.format.layout {
+            Layout::Text | Layout::Neutron => out.put("\n"),
+            Layout::Json | Layout::Ecs | Layout::Ocsf => out.put("}\n"),
+        }
     }
 }

@@ -43,6 +43,22 @@ impl Clock {
 
     /// Appends the timestamp and a space, or nothing.
     pub(super) fn write(&mut self, time: Timestamp, out: &mut Vec<u8>) {
+        let nanos = self.write_second(time, out);
+        if self.style == TimestampStyle::Rfc3339 {
+            out.extend_from_slice(&fraction(nanos)[..7]);
+            out.extend_from_slice(b"Z ");
+        }
+    }
+
+    /// Appends the timestamp of a clock of [`TimestampStyle::Rfc3339`] with nanoseconds.
+    pub(super) fn write_nanos(&mut self, time: Timestamp, out: &mut Vec<u8>) {
+        let nanos = self.write_second(time, out);
+        out.extend_from_slice(&fraction(nanos));
+        out.push(b'Z');
+    }
+
+    /// Appends the second and returns the nanoseconds since then.
+    fn write_second(&mut self, time: Timestamp, out: &mut Vec<u8>) -> u64 {
         const NANOS: i64 = 1_000_000_000;
         let second = time.unix_nanos.div_euclid(NANOS);
         if self.second != Some((second, time.utc_offset)) {
@@ -50,16 +66,7 @@ impl Clock {
             self.render(second, time.utc_offset);
         }
         out.extend_from_slice(&self.rendered);
-        if self.style == TimestampStyle::Rfc3339 {
-            let mut micros = time.unix_nanos.rem_euclid(NANOS).unsigned_abs() / 1000;
-            let mut fraction = *b".000000Z ";
-            for digit in fraction[1..7].iter_mut().rev() {
-                let value = (micros % 10) as u8;
-                *digit = b'0' + value;
-                micros /= 10;
-            }
-            out.extend_from_slice(&fraction);
-        }
+        time.unix_nanos.rem_euclid(NANOS).unsigned_abs()
     }
 
     fn render(&mut self, second: i64, utc_offset: i32) {
@@ -106,6 +113,16 @@ impl Clock {
         let tens = if value < 10 { pad } else { b'0' + value / 10 };
         self.rendered.extend_from_slice(&[tens, b'0' + value % 10]);
     }
+}
+
+/// A point and nine digits.
+fn fraction(mut nanos: u64) -> [u8; 10] {
+    let mut text = *b".000000000";
+    for digit in text[1..].iter_mut().rev() {
+        *digit = b'0' + (nanos % 10) as u8;
+        nanos /= 10;
+    }
+    text
 }
 
 const fn abbreviation(month: Month) -> &'static str {

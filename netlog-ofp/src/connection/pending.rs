@@ -168,14 +168,14 @@ impl Pending {
                 }
                 self.finish()
             }
-            (Kind::Batch { .. }, _) if place == barrier => self.finish(),
+            (Kind::Batch { .. }, Body::BarrierReply) if place == barrier => self.finish(),
             (
                 Kind::Bundle {
                     bundle_id,
                     flags,
                     refused,
                 },
-                _,
+                Body::BarrierReply,
             ) if place == barrier => {
                 let kind = match refused {
                     None => BundleControlType::COMMIT_REQUEST,
@@ -184,7 +184,7 @@ impl Pending {
                 let next = Xid(xid.0.wrapping_add(1));
                 Step::Send(next, control(*bundle_id, *flags, kind))
             }
-            (Kind::Bundle { .. }, _) if place > barrier => self.finish(),
+            (Kind::Bundle { .. }, Body::BundleControl(_)) if place > barrier => self.finish(),
             _ => Step::Wait,
         }
     }

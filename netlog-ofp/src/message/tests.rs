@@ -13,6 +13,7 @@ use crate::{
     features::Capabilities,
     flow_mod::{FlowCommand, FlowFlags},
     flow_removed::FlowRemovedReason,
+    header::Messages,
     instruction::Instruction,
     meter::{MeterBand, MeterCommand, MeterFlags, MeterId},
     multipart::{
@@ -648,7 +649,7 @@ fn recorded() -> Vec<Vec<u8>> {
 
 /// Reads `bytes` in every way there is. What can be read can be written.
 fn read_everything(bytes: &[u8]) {
-    for message in crate::header::Messages::new(bytes).flatten() {
+    for message in Messages::new(bytes).flatten() {
         let _ = PacketIn::parse(message);
         if let Ok(message) = Message::decode(message) {
             let _ = format!("{message:?}");
@@ -657,6 +658,113 @@ fn read_everything(bytes: &[u8]) {
         }
     }
     let _ = Metadata::parse(bytes);
+}
+
+/// What a switch sent is read, and written as it came.
+#[test]
+fn recorded_messages_are_written_as_they_came() {
+    for session in [testdata::SWITCH_1_3, testdata::SWITCH_1_4] {
+        for raw in Messages::new(session) {
+            let raw = raw.unwrap();
+            let message = Message::decode(raw).unwrap_or_else(|e| panic!("{raw:?}: {e}"));
+            let mut out = Vec::new();
+            message.encode(&mut out).unwrap();
+            assert_eq!(out, raw.bytes(), "{message:?}");
+        }
+    }
+}
+
+/// The flows that came: what happened, the cookie, register 5.
+type News = (FlowUpdateEvent, u64, Option<u32>);
+
+/// The same things happened in both sessions, and read the same.
+#[test]
+fn recorded_sessions_tell_the_same_in_both_versions() {
+    for (session, version, at_first) in [
+        (testdata::SWITCH_1_3, Version::V1_3, FlowUpdateEvent::ADDED),
+        (
+            testdata::SWITCH_1_4,
+            Version::V1_4,
+            FlowUpdateEvent::INITIAL,
+        ),
+    ] {
+        let mut flows = Vec::new();
+        let mut news: Vec<News> = Vec::new();
+        let mut abbreviated = Vec::new();
+        let mut ports = Vec::new();
+        let mut rest = Vec::new();
+        for raw in Messages::new(session).skip(1) {
+            let message = Message::decode(raw.unwrap()).unwrap();
+            assert_eq!(message.version, version);
+            match message.body {
+                Body::MultipartReply { more, reply } => {
+                    assert!(!more);
+                    match reply {
+                        MultipartReply::Flow(list) => flows.extend(list),
+                        MultipartReply::FlowMonitor(updates) => {
+                            for update in updates {
+                                match update {
+                                    FlowUpdate::Full(flow) => news.push((
+                                        flow.event,
+                                        flow.cookie,
+                                        flow.r#match.get_u32(Field::REG5),
+                                    )),
+                                    FlowUpdate::Abbrev(xid) => abbreviated.push(xid),
+                                    update => panic!("{update:?}"),
+                                }
+                            }
+                        }
+                        reply => rest.push(format!("{reply:?}")),
+                    }
+                }
+                Body::PortStatus(status) => {
+                    ports.push((status.reason, status.port.name().into_owned()));
+                }
+                Body::FlowRemoved(removed) => {
+                    assert_eq!((removed.cookie, removed.table_id), (7, 94));
+                    assert_eq!(removed.reason, FlowRemovedReason::DELETE);
+                }
+                Body::Error(error) => {
+                    assert_eq!(error.to_string(), "OFPMMFC_METER_EXISTS for METER_MOD 0x7");
+                }
+                _ => {}
+            }
+        }
+
+        assert_eq!(flows.len(), 331);
+        let conjunctions = flows.iter().filter(|flow| {
+            flow.instructions.iter().any(|instruction| {
+                // NXAST_CONJUNCTION is none of ours, and is kept.
+                matches!(instruction, Instruction::ApplyActions(actions)
+                    if matches!(&actions[..], [Action::Experimenter { body, .. }, ..]
+                        if body.starts_with(&[0, 34])))
+            })
+        });
+        assert!(conjunctions.count() > 10);
+        let to_94 = flows.iter().find(|flow| flow.table_id == 91).unwrap();
+        assert_eq!(
+            to_94.instructions,
+            [Instruction::ApplyActions(vec![Action::resubmit(94)])]
+        );
+
+        assert_eq!(abbreviated, [Xid(31)]);
+        assert_eq!(
+            news[1..],
+            [
+                (FlowUpdateEvent::ADDED, 0, Some(8)),
+                (FlowUpdateEvent::MODIFIED, 0, Some(8)),
+                (FlowUpdateEvent::REMOVED, 0, Some(8)),
+                (FlowUpdateEvent::REMOVED, 7, Some(9)),
+            ]
+        );
+        assert_eq!(news[0].0, at_first);
+        let came_and_went = [PortReason::ADD, PortReason::DELETE];
+        assert_eq!(ports, came_and_went.map(|reason| (reason, "pX".to_owned())));
+        assert_eq!(rest.len(), 8);
+        assert_eq!(rest[0], "Desc(Open vSwitch 3.1.0)");
+        assert!(rest[1].contains("flow_count: 331"), "{}", rest[1]);
+        assert!(rest[6].contains("rate: 100, burst_size: 25"), "{}", rest[6]);
+    }
 }
 
 proptest! {

@@ -1,0 +1,220 @@
+//! Runs the real OpenStack client against the API, and compares what it prints with what it
+//! printed when it spoke to Neutron (`fixtures/client_outputs.md`).
+//!
+//! It needs the client, so it runs only when asked to: `netlog-agent/tests/openstack-client`
+//! installs the client and runs it. `OPENSTACK` names the client's program.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use netlog_agent::api::{Agent, Api, Auth, Listener, serve};
+use netlog_agent::clock;
+use netlog_agent::store::{Store, StoreError};
+use netlog_core::inventory::Inventory;
+use netlog_core::log::LogDrivers;
+use netlog_core::policy::Policy;
+use serde_json::Value;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+const RECORDED: &str = include_str!("fixtures/client_outputs.md");
+
+/// The groups and the port that the recorded commands name.
+const INVENTORY: &str = r#"{
+  "security_groups": [
+    {"id": "bfdc9e5f-5f8b-43f2-92cc-e075cef33fdf", "name": "cli-sg",
+     "project_id": "fake_project_id"},
+    {"id": "ccc9c8c3-ced4-4f12-a688-798bcfdad77b", "name": "cli-sg2",
+     "project_id": "fake_project_id"}],
+  "ports": [
+    {"id": "58c40a4f-119e-4df2-b4e9-abb3aa223436", "name": "cli-port",
+     "project_id": "fake_project_id",
+     "security_groups": ["bfdc9e5f-5f8b-43f2-92cc-e075cef33fdf"]}]
+}"#;
+
+/// A recorded command and what came of it.
+struct Recorded {
+    command: &'static str,
+    exit: i32,
+    stdout: String,
+    stderr: String,
+}
+
+/// The commands about logs, in their order.
+fn recorded() -> Vec<Recorded> {
+    let (commands, _) = RECORDED
+        .split_once("\n# other ways to authenticate")
+        .unwrap();
+    commands
+        .split("\n## `")
+        .skip(1)
+        .map(|section| {
+            let (command, section) = section.split_once("`\n").unwrap();
+            let mut recorded = Recorded {
+                command,
+                exit: -1,
+                stdout: String::new(),
+                stderr: String::new(),
+            };
+            let (before_http, _) = section.split_once("\nHTTP:").unwrap();
+            let mut lines = before_http.lines();
+            let mut label = "";
+            while let Some(line) = lines.next() {
+                if line == "```" {
+                    let block = lines.by_ref().take_while(|line| *line != "```");
+                    let block: String = block.map(|line| format!("{line}\n")).collect();
+                    match label {
+                        "stderr:" => recorded.stderr = block,
+                        _ => recorded.stdout = block,
+                    }
+                } else if let Some(code) = line.strip_prefix("exit ") {
+                    recorded.exit = code.parse().unwrap();
+                } else {
+                    label = line;
+                }
+            }
+            recorded
+        })
+        .filter(|recorded| {
+            let about = ["openstack network log", "openstack extension show logging"];
+            about
+                .iter()
+                .any(|start| recorded.command.starts_with(start))
+        })
+        .collect()
+}
+
+struct Done;
+
+impl Agent for Done {
+    fn logs_changed(&self) -> oneshot::Receiver<()> {
+        let (done, receiver) = oneshot::channel();
+        done.send(()).unwrap();
+        receiver
+    }
+
+    fn status(&self) -> Value {
+        Value::Null
+    }
+}
+
+/// Every UUID in a text, as it is written.
+fn ids(text: &str) -> impl Iterator<Item = Uuid> {
+    text.split(|c: char| !c.is_ascii_hexdigit() && c != '-')
+        .map(|word| word.trim_start_matches('-'))
+        .filter(|word| word.len() == 36)
+        .filter_map(|word| word.parse().ok())
+}
+
+/// What differs from one run to the next: times, request ids, remarks of the client about itself.
+fn scrubbed(text: &str) -> String {
+    let mut scrubbed: String = text
+        .lines()
+        .filter(|line| !line.starts_with("The python binding code in neutronclient"))
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect();
+    for id in ids(text) {
+        scrubbed = scrubbed.replace(&format!("req-{id}"), "req-");
+    }
+    let words: BTreeSet<&str> = text.split(|c: char| " \"|\n".contains(c)).collect();
+    for word in words {
+        if word.len() == 20 && word.ends_with('Z') && word.as_bytes()[10] == b'T' {
+            scrubbed = scrubbed.replace(word, "0000-00-00T00:00:00Z");
+        }
+    }
+    scrubbed.trim_end().to_owned()
+}
+
+#[test]
+fn the_openstack_client_prints_what_it_prints_with_neutron() {
+    let client = std::env::var("OPENSTACK").unwrap_or_else(|_| "openstack".to_owned());
+    let found = Command::new(&client).arg("--version").output();
+    assert!(
+        found.is_ok(),
+        "{client} does not run: see the head of this file"
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::open(folder.path().join("netlog.db")).unwrap());
+    let api = Api {
+        store: Arc::clone(&store),
+        inventory: Arc::new(ArcSwap::from_pointee(Inventory::parse(INVENTORY).unwrap())),
+        agent: Arc::new(Done),
+        drivers: LogDrivers::default(),
+        auth: Auth::NoAuth,
+        policy: Arc::new(ArcSwap::from_pointee(Policy::default())),
+        clock: clock::utc_now,
+    };
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build().unwrap();
+    let bind = "127.0.0.1:0".parse().unwrap();
+    let listener = runtime.block_on(Listener::bind(&bind)).unwrap();
+    let endpoint = format!("http://{}", listener.address().unwrap());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = std::thread::spawn(move || {
+        runtime.block_on(serve(listener, api, async {
+            let _ = stopped.await;
+        }));
+    });
+
+    let mut known: BTreeSet<Uuid> = ids(INVENTORY).collect();
+    let mut differences = Vec::new();
+    let commands = recorded();
+    assert!(
+        commands.len() > 35,
+        "{} commands are too few",
+        commands.len()
+    );
+    for recorded in &commands {
+        let arguments = recorded.command.strip_prefix("openstack").unwrap();
+        let line = format!("\"$0\" --os-auth-type none --os-endpoint {endpoint}{arguments}");
+        let output = Command::new("sh")
+            .args(["-c", &line, &client])
+            .env("COLUMNS", "500")
+            .output()
+            .unwrap();
+        let mut stdout = String::from_utf8(output.stdout).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        // A new log object gets the id that it has in the recording.
+        for mut log in store.logs().unwrap() {
+            if known.contains(&log.id) {
+                continue;
+            }
+            let id = ids(&recorded.stdout)
+                .find(|id| !known.contains(id))
+                .unwrap();
+            stdout = stdout.replace(&log.id.to_string(), &id.to_string());
+            store.delete_log::<StoreError>(log.id, |_| Ok(())).unwrap();
+            log.id = id;
+            store.create_logs(&[log]).unwrap();
+            known.insert(id);
+        }
+        let exit = output.status.code().unwrap();
+        if exit != recorded.exit || scrubbed(&stdout) != scrubbed(&recorded.stdout) {
+            differences.push(format!(
+                "{}\n--- recorded: exit {}\n{}\n--- now: exit {exit}\n{stdout}{stderr}",
+                recorded.command, recorded.exit, recorded.stdout
+            ));
+        }
+        // What the client says about its own options is none of ours.
+        if exit != 2 && scrubbed(&stderr) != scrubbed(&recorded.stderr) {
+            differences.push(format!(
+                "{}\n--- recorded:\n{}\n--- now:\n{stderr}",
+                recorded.command, recorded.stderr
+            ));
+        }
+    }
+    drop(stop);
+    server.join().unwrap();
+    assert!(
+        differences.is_empty(),
+        "{} of {} commands differ:\n{}",
+        differences.len(),
+        commands.len(),
+        differences.join("\n")
+    );
+}
