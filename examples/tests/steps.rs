@@ -158,7 +158,7 @@ fn every_step_gives_exactly_the_records_that_it_must() {
     let mut wrong = Vec::new();
     // Steps that cannot be relied on come last, so that what the switch makes of them does not
     // disturb the others.
-    let (asserted, others): (Vec<_>, Vec<_>) = STEPS.iter().partition(|step| step.asserted);
+    let (asserted, others): (Vec<&Step>, Vec<&Step>) = STEPS.iter().partition(|step| step.asserted);
     for (step, fence) in asserted.iter().zip(FENCE..) {
         step.run(&lab)
             .unwrap_or_else(|error| panic!("{}: {error}", step.id));
