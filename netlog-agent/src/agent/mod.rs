@@ -134,7 +134,6 @@ pub fn run(config: &Config) -> Result<(), Error> {
         Parts {
             bridge,
             profile,
-            format,
             store: Arc::clone(&store),
             inventory: Arc::clone(&inventory),
             tables,
