@@ -830,9 +830,8 @@ pub(crate) mod testing {
     use time::UtcDateTime;
 
     use super::*;
-    use crate::log::{LogObject, LoggedEvent};
+    use crate::log::LogObject;
     use crate::plan::plan;
-    use crate::record::Layout;
 
     /// The recorded inventory as it is written.
     pub(crate) fn fixture() -> Value {
