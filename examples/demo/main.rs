@@ -142,9 +142,9 @@ impl Demo<'_> {
     /// Waits for the next records, shows them, and checks that they are those expected.
     fn expect(&mut self, events: &[&str]) -> Result<(), LabError> {
         let records = self.agent.records_after(self.records, events.len())?;
-        records
-            .iter()
-            .for_each(|record| println!("{}", record.line));
+        for record in &records {
+            println!("{}", record.line);
+        }
         self.records += records.len();
         if records
             .iter()

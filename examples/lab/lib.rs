@@ -78,7 +78,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 pub use agent::{Agent, Record, program};
 pub use check::check;
@@ -90,7 +90,7 @@ pub use traffic::any_port;
 pub use wait::{LIMIT, until};
 
 use error::Attempt as _;
-use janitor::Janitor;
+use janitor::{Janitor, lock};
 
 /// Neutron's ports, security groups and address groups of the lab, as JSON in
 /// the shape of Neutron's API.
@@ -128,6 +128,7 @@ impl Default for Options {
 pub struct Lab {
     site: Site,
     janitor: Arc<Janitor>,
+    ovsdb_server: Mutex<Process>,
     vswitchd: Mutex<Process>,
 }
 
@@ -144,11 +145,11 @@ impl Lab {
         let site = Site::at(options.parent.join(name));
         let janitor = Janitor::start(site.name())?;
         let site = site.kept_by(&janitor);
-        let vswitchd = Self::bring_up(&site, &janitor, options);
-        match vswitchd {
-            Ok(vswitchd) => Ok(Self {
+        match Self::bring_up(&site, &janitor, options) {
+            Ok((ovsdb_server, vswitchd)) => Ok(Self {
                 site,
                 janitor,
+                ovsdb_server: Mutex::new(ovsdb_server),
                 vswitchd: Mutex::new(vswitchd),
             }),
             Err(error) => {
@@ -162,7 +163,7 @@ impl Lab {
         site: &Site,
         janitor: &Arc<Janitor>,
         options: &Options,
-    ) -> Result<Process, LabError> {
+    ) -> Result<(Process, Process), LabError> {
         let run_dir = site.run_dir();
         let namespaces: Vec<String> = site.namespaces().collect();
         // Only what is not there yet will be the lab's.
@@ -185,12 +186,14 @@ impl Lab {
             .create(run_dir)
             .attempt(|| format!("make {}", run_dir.display()))?;
         site.lay_cables()?;
-        let vswitchd = site.start_switch(janitor)?;
+        site.create_database()?;
+        let ovsdb_server = site.start_ovsdb_server(janitor)?;
+        let vswitchd = site.start_vswitchd(janitor)?;
         site.add_bridges()?;
         if options.pipeline {
             site.load_pipeline()?;
         }
-        Ok(vswitchd)
+        Ok((ovsdb_server, vswitchd))
     }
 
     /// Ends the lab, and makes sure that nothing of it is left.
@@ -224,19 +227,29 @@ impl Lab {
     /// Kills `ovs-vswitchd`. The database and the kernel's interfaces stay,
     /// forwarding stops, every OpenFlow connection ends.
     pub fn kill_vswitchd(&self) -> Result<(), LabError> {
-        self.vswitchd().kill().map(drop)
+        lock(&self.vswitchd).kill().map(drop)
     }
 
     /// Starts `ovs-vswitchd` again after [`Lab::kill_vswitchd`]. Ports keep
     /// their numbers; the flows are gone until [`Site::load_pipeline`].
     pub fn start_vswitchd(&self) -> Result<(), LabError> {
-        let vswitchd = self.site.start_vswitchd(&self.janitor)?;
-        *self.vswitchd() = vswitchd;
+        *lock(&self.vswitchd) = self.site.start_vswitchd(&self.janitor)?;
         Ok(())
     }
 
-    fn vswitchd(&self) -> MutexGuard<'_, Process> {
-        self.vswitchd.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Kills `ovsdb-server`. With it `ovs-vswitchd` loses its lock on the
+    /// database, and until it has it again it neither forwards in userspace
+    /// nor answers OpenFlow, though its sockets stay open.
+    pub fn kill_ovsdb_server(&self) -> Result<(), LabError> {
+        lock(&self.ovsdb_server).kill().map(drop)
+    }
+
+    /// Starts `ovsdb-server` again after [`Lab::kill_ovsdb_server`], with the
+    /// database as it was. The flows are
+    /// still there.
+    pub fn start_ovsdb_server(&self) -> Result<(), LabError> {
+        *lock(&self.ovsdb_server) = self.site.start_ovsdb_server(&self.janitor)?;
+        Ok(())
     }
 }
 

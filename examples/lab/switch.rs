@@ -1,5 +1,6 @@
 //! The switch: daemons, bridges, ports, flows.
 
+use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -117,16 +118,26 @@ impl Site {
         })
     }
 
-    pub(crate) fn start_switch(&self, janitor: &Arc<Janitor>) -> Result<Process, LabError> {
-        let database = self.run_dir().join("conf.db");
-        tools::run(self.tool("ovsdb-tool").arg("create").arg(&database))?;
-        let remote = format!("--remote=punix:{}", self.db_socket().display());
+    pub(crate) fn create_database(&self) -> Result<(), LabError> {
+        tools::run(self.tool("ovsdb-tool").arg("create").arg(self.database())).map(drop)
+    }
+
+    fn database(&self) -> PathBuf {
+        self.run_dir().join("conf.db")
+    }
+
+    pub(crate) fn start_ovsdb_server(&self, janitor: &Arc<Janitor>) -> Result<Process, LabError> {
+        let socket = self.db_socket();
+        // A killed predecessor leaves its socket.
+        let _ = fs::remove_file(&socket);
         let server = self.start_daemon(janitor, "ovsdb-server", |command| {
-            command.arg(&database).arg(remote);
+            command
+                .arg(self.database())
+                .arg(format!("--remote=punix:{}", socket.display()));
         })?;
-        self.wait_for_socket(&server, "ovsdb-server", &self.db_socket())?;
+        self.wait_for_socket(&server, "ovsdb-server", &socket)?;
         self.ovs_vsctl(&["--no-wait", "init"])?;
-        self.start_vswitchd(janitor)
+        Ok(server)
     }
 
     pub(crate) fn start_vswitchd(&self, janitor: &Arc<Janitor>) -> Result<Process, LabError> {
@@ -154,7 +165,7 @@ impl Site {
     ) -> Result<Process, LabError> {
         let control = self.run_dir().join(format!("{program}.ctl"));
         // A killed predecessor leaves its socket.
-        let _ = std::fs::remove_file(&control);
+        let _ = fs::remove_file(&control);
         self.run_in(SWITCH, || {
             janitor.spawn(program, |command| {
                 self.confine(command);
@@ -179,7 +190,7 @@ impl Site {
                     return Err(LabError::Command {
                         command: name.to_owned(),
                         status: status.to_string(),
-                        stderr: std::fs::read_to_string(self.daemon_log(name)).unwrap_or_default(),
+                        stderr: fs::read_to_string(self.daemon_log(name)).unwrap_or_default(),
                     });
                 }
                 Ok(UnixStream::connect(socket).ok().map(drop))

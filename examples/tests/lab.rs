@@ -331,7 +331,7 @@ fn the_vms_say_nothing_unasked() {
 }
 
 #[test]
-fn the_switch_can_be_killed_and_ports_replugged() {
+fn daemons_can_be_killed_and_ports_replugged() {
     let lab = start();
     lab.kill_vswitchd().unwrap();
     lab.start_vswitchd().unwrap();
@@ -346,6 +346,11 @@ fn the_switch_can_be_killed_and_ports_replugged() {
     lab.load_pipeline().unwrap();
     lab.tcp_exchange("ext1", "vm1", Family::V4, 22, 1).unwrap();
 
+    lab.kill_ovsdb_server().unwrap();
+    lab.start_ovsdb_server().unwrap();
+    lab.tcp_exchange("ext1", "vm1", Family::V4, 22, 1).unwrap();
+
+    // vswitchd must have found the new server to carry this out.
     lab.unplug("vm1").unwrap();
     lab.plug_as("vm1", 11).unwrap();
     lab.unplug("vm1").unwrap();

@@ -48,6 +48,8 @@
 //! `examples/embed` in the repository goes the whole way from a frame to a record.
 
 pub mod classify;
+pub mod drift;
+pub mod explain;
 pub mod flow;
 pub mod inventory;
 pub mod ledger;

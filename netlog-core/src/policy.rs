@@ -168,23 +168,32 @@ impl Policy {
     /// The defaults, with these rules in their place: expressions as text, or as the older lists.
     ///
     /// There may be rules that netlog does not know: those of Neutron's whole policy file can be
-    /// given as they are.
+    /// given as they are. Only rules that matter to netlog have to be understood.
     ///
     /// # Errors
-    /// When a rule cannot be read or refers to itself.
+    /// When a rule that matters cannot be read, or a rule refers to itself.
     pub fn with_rules(
         rules: impl IntoIterator<Item = (String, Value)>,
     ) -> Result<Self, PolicyError> {
         let mut policy = Self::default();
+        let mut unread = BTreeMap::new();
         for (rule, expression) in rules {
-            let check = parse_value(&expression).map_err(|cause| PolicyError::Rule {
-                rule: rule.clone(),
-                cause,
-            })?;
+            let check = parse_value(&expression).unwrap_or_else(|cause| {
+                unread.insert(rule.clone(), cause);
+                Check::Never
+            });
             policy.rules.insert(rule, check);
         }
-        match policy.rules.keys().find(|name| policy.is_cyclic(name)) {
-            Some(name) => Err(PolicyError::Cycle(name.clone())),
+        if let Some(rule) = policy.rules.keys().find(|&rule| policy.uses(rule, rule)) {
+            return Err(PolicyError::Cycle(rule.clone()));
+        }
+        let matters = |rule: &str| {
+            let own = DEFAULTS.iter().map(|&(own, _)| own);
+            own.into_iter()
+                .any(|own| own == rule || policy.uses(own, rule))
+        };
+        match unread.into_iter().find(|(rule, _)| matters(rule)) {
+            Some((rule, cause)) => Err(PolicyError::Rule { rule, cause }),
             None => Ok(policy),
         }
     }
@@ -228,8 +237,8 @@ impl Policy {
         }
     }
 
-    /// Whether a rule can be reached from itself.
-    fn is_cyclic(&self, name: &str) -> bool {
+    /// Whether a rule refers to another, directly or by others.
+    fn uses(&self, name: &str, other: &str) -> bool {
         let mut seen = Vec::new();
         let mut open: Vec<&Check> = self.rule(name).into_iter().collect();
         while let Some(check) = open.pop() {
@@ -243,7 +252,7 @@ impl Policy {
                     } else {
                         "default"
                     };
-                    if next == name {
+                    if next == other {
                         return true;
                     }
                     if !seen.contains(&next) {
@@ -462,14 +471,14 @@ mod tests {
     }
 
     fn allows(rule: &str, roles: &str, project: &str, target: &Value) -> bool {
-        let policy = Policy::with_rules([("r".to_owned(), json!(rule))]).unwrap();
+        let policy = Policy::with_rules([("get_log".to_owned(), json!(rule))]).unwrap();
         let roles: Vec<String> = roles.split(',').map(str::to_owned).collect();
         let caller = Credentials {
             roles: &roles,
             project_id: Some(project),
             user_id: Some("u"),
         };
-        policy.allows("r", &caller, target)
+        policy.allows("get_log", &caller, target)
     }
 
     #[test]
@@ -535,14 +544,26 @@ mod tests {
     #[test]
     fn bad_policies_are_refused_with_the_rule_and_the_cause() {
         let cases = [
-            (r#"{"r": 5}"#, "rule r: must be text"),
-            (r#"{"r": "admin"}"#, "\"admin\" is no check"),
-            (r#"{"r": "role:a and"}"#, "ends where a check is expected"),
-            (r#"{"r": "(role:a"}"#, "ends where a check is expected"),
-            (r#"{"r": "role:a role:b"}"#, "did not expect \"role:b\""),
-            (r#"{"r": "role:a)"}"#, "did not expect \")\""),
-            (r#"{"r": "http://x/"}"#, "does not support"),
-            (r#"{"r": "field:a:b=~x"}"#, "does not support"),
+            (r#"{"get_log": 5}"#, "rule get_log: must be text"),
+            (r#"{"get_log": "admin"}"#, "\"admin\" is no check"),
+            (
+                r#"{"get_log": "role:a and"}"#,
+                "ends where a check is expected",
+            ),
+            (
+                r#"{"get_log": "(role:a"}"#,
+                "ends where a check is expected",
+            ),
+            (
+                r#"{"get_log": "role:a role:b"}"#,
+                "did not expect \"role:b\"",
+            ),
+            (r#"{"get_log": "role:a)"}"#, "did not expect \")\""),
+            (r#"{"get_log": "http://x/"}"#, "does not support"),
+            (
+                r#"{"get_log": "rule:mine", "mine": "field:a:b=~x"}"#,
+                "rule mine: ",
+            ),
             (r#"{"r": "rule:s", "s": "not rule:r"}"#, "refers to itself"),
             (r#"{"owner": "rule:no_such_rule"}"#, "refers to itself"),
         ];
@@ -550,6 +571,8 @@ mod tests {
             let error = read(json).unwrap_err().to_string();
             assert!(error.contains(expected), "{json}: {error}");
         }
+        // A rule of Neutron's that has nothing to do with logs.
+        read(r#"{"network_device": "field:port:device_owner=~^network:"}"#).unwrap();
         let deep = format!("{}role:a{}", "(".repeat(100), ")".repeat(100));
         assert_eq!(parse(&deep), Err(ExpressionError::TooDeep));
     }

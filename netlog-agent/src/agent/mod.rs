@@ -27,6 +27,7 @@ use tracing::{error, info};
 
 use self::state::{Agent, Message, Parts};
 use self::status::Status;
+use crate::api::policy::{self, PolicyFileError};
 use crate::api::tokens::{self, TokensError};
 use crate::api::{self, Api, Auth, BindError, Listener};
 use crate::clock;
@@ -62,6 +63,9 @@ pub enum Error {
     /// Callers cannot be told.
     #[error("[api] tokens_file: {0}")]
     Tokens(#[from] TokensError),
+    /// Nobody knows what callers may do.
+    #[error("[oslo_policy] policy_file: {0}")]
+    Policy(#[from] PolicyFileError),
     /// The API cannot listen.
     #[error("[api] bind: {0}")]
     Bind(#[from] BindError),
@@ -73,11 +77,12 @@ pub enum Error {
 /// Checks everything that can be checked without starting: what `--check` does.
 ///
 /// # Errors
-/// When inventory or tokens cannot be read, or the limits make no sense. The configuration itself was
-/// checked when it was loaded.
+/// When inventory, tokens or policy cannot be read, or the limits make no sense. The configuration
+/// itself was checked when it was loaded.
 pub fn check(config: &Config) -> Result<(), Error> {
     limits(config)?;
     auth(config)?;
+    policy(config)?;
     inventory::load(&config.inventory.path)?;
     Ok(())
 }
@@ -94,6 +99,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let sink = sink(config)?;
     let format = format(config);
     let auth = auth(config)?;
+    let rules = Arc::new(ArcSwap::from_pointee(policy(config)?));
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -128,7 +134,6 @@ pub fn run(config: &Config) -> Result<(), Error> {
         Parts {
             bridge,
             profile,
-            format,
             store: Arc::clone(&store),
             inventory: Arc::clone(&inventory),
             tables,
@@ -152,7 +157,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
         }),
         drivers: LogDrivers::default(),
         auth,
-        policy: Arc::new(ArcSwap::from_pointee(Policy::default())),
+        policy: Arc::clone(&rules),
         clock: clock::utc_now,
     };
     let (stop_api, stopped) = oneshot::channel::<()>();
@@ -166,7 +171,13 @@ pub fn run(config: &Config) -> Result<(), Error> {
         })?;
 
     info!(version = env!("CARGO_PKG_VERSION"), api = %config.api.bind, "netlog-agent started");
-    agent.run(&messages, || sink.reopen());
+    agent.run(&messages, || {
+        sink.reopen();
+        match policy(config) {
+            Ok(policy) => rules.store(Arc::new(policy)),
+            Err(error) => error!("{error}; the policy that was read before stays in force"),
+        }
+    });
 
     info!("stopping");
     drop(stop_api);
@@ -199,6 +210,13 @@ fn auth(config: &Config) -> Result<Auth, TokensError> {
     })
 }
 
+fn policy(config: &Config) -> Result<Policy, PolicyFileError> {
+    match &config.oslo_policy.policy_file {
+        Some(path) => policy::load(path),
+        None => Ok(Policy::default()),
+    }
+}
+
 fn sink(config: &Config) -> Result<Worker, Error> {
     let worker = if let Some(path) = &config.network_log.local_output_log_base {
         Worker::spawn(FileSink::open(path)?, SINK_QUEUE, Retry::default())
@@ -217,6 +235,8 @@ fn format(config: &Config) -> Format {
             config::Format::Text => Layout::Text,
             config::Format::Neutron => Layout::Neutron,
             config::Format::Json => Layout::Json,
+            config::Format::Ecs => Layout::Ecs,
+            config::Format::Ocsf => Layout::Ocsf,
         },
         timestamp: match log.timestamp {
             // The syslog daemon puts the time before each line.

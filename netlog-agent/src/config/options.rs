@@ -36,6 +36,10 @@ words! {
         Neutron = "neutron",
         /// One flat JSON object a line.
         Json = "json",
+        /// Elastic Common Schema, as JSON.
+        Ecs = "ecs",
+        /// Network Activity of the Open Cybersecurity Schema Framework, as JSON.
+        Ocsf = "ocsf",
     }
 }
 
@@ -289,6 +293,20 @@ const OSLO_DATABASE: &[&str] = &[
     "use_db_reconnect",
 ];
 
+/// The keys that oslo.policy reads from `[oslo_policy]` beside the one that counts here.
+const OSLO_POLICY: &[&str] = &[
+    "enforce_new_defaults",
+    "enforce_scope",
+    "policy_default_rule",
+    "policy_dirs",
+    "remote_content_type",
+    "remote_ssl_ca_crt_file",
+    "remote_ssl_client_crt_file",
+    "remote_ssl_client_key_file",
+    "remote_ssl_verify_server_crt",
+    "remote_timeout",
+];
+
 impl Ovs {
     /// The management socket of the integration bridge: as configured, or
     /// where ovs-vswitchd puts it.
@@ -380,6 +398,12 @@ options! {
         /// Whether `auth_strategy = noauth` may be used with a TCP address that other
         /// hosts can reach.
         allow_unauthenticated_remote: bool = boolean().or("false"),
+    }
+    /// What callers of the API may do, with an `auth_strategy` that tells them apart.
+    oslo_policy: OsloPolicy beside OSLO_POLICY {
+        /// YAML or JSON with rules in the place of Neutron's defaults. It is read again
+        /// on SIGHUP.
+        policy_file: Option<PathBuf> = path().optional("Neutron's default rules"),
     }
     /// The local syslog, used when `local_output_log_base` is not set.
     syslog: Syslog {

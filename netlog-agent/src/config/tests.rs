@@ -229,6 +229,7 @@ fn every_option_can_be_set() {
          accepted_egress_normal_table=0\nport_register=15\npriority=65535\nsame_host_priority=0\n\
          [inventory]\nsource=file\npath=/i\n[database]\npath=/d\n\
          [api]\nbind=unix:/run/netlog.sock\nauth_strategy=noauth\n\
+         [oslo_policy]\npolicy_file=/p\n\
          [syslog]\nsocket=/s\nfacility=local3\ntag=sg\n",
     );
     assert_eq!(config.network_log.rate_limit, Some(100));
@@ -252,6 +253,10 @@ fn every_option_can_be_set() {
     assert_eq!(config.inventory.path, Path::new("/i"));
     assert_eq!(config.database.path, Path::new("/d"));
     assert_eq!(config.api.bind, Bind::Unix("/run/netlog.sock".into()));
+    assert_eq!(
+        config.oslo_policy.policy_file.as_deref(),
+        Some(Path::new("/p"))
+    );
     assert_eq!(config.syslog.facility.code(), 19);
     assert_eq!(config.syslog.tag, "sg");
 }
@@ -304,7 +309,12 @@ fn a_bad_value_names_file_line_section_key_value_and_what_is_allowed() {
             "log",
             "an absolute path, or nothing: the local syslog",
         ),
-        ("network_log", "format", "Text", "text | neutron | json"),
+        (
+            "network_log",
+            "format",
+            "Text",
+            "text | neutron | json | ecs | ocsf",
+        ),
         ("network_log", "timestamp", "iso", "rfc3164 | rfc3339"),
         (
             "network_log",
