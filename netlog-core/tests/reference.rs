@@ -134,7 +134,7 @@ fn rule(dice: &mut Dice, number: u64) -> Value {
         "ethertype": if ipv6 { "IPv6" } else { "IPv4" },
         "protocol": match dice.below(10) {
             0 => Value::Null,
-            1 => protocol.parse::<u8>().map_or(protocol.into(), Into::into),
+            1 => protocol.parse::<u8>().map_or_else(|_| protocol.into(), Into::into),
             _ => protocol.into(),
         },
         "port_range_min": min,
