@@ -6,8 +6,9 @@ help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 demo: prerequisites ## Start the lab and walk through the operator's workflow with real traffic
+	@echo "building; the first time this takes some minutes"
 	@cargo build --quiet --workspace --bins --locked
-	@target/debug/netlog-demo
+	@cargo run --quiet --locked --package netlog-examples --bin netlog-demo
 
 test: prerequisites ## Run all tests, the live ones included
 	cargo build --workspace --bins --locked

@@ -101,6 +101,9 @@ Examples:
   tcpdump -i tap0 -U -w - | netlog decode --format json -
   echo 'ffffffffffff fa163e000001 0806' | netlog decode --hex --format neutron -
 
+A line is a record as the agent writes it, without what only the agent knows: the verdict,
+the port and the log objects.
+
 A damaged capture gives the frames before the damage, then an error, and exit code 3.")]
     Decode(DecodeArgs),
     /// Which rule decides about a packet, or what in the nearest rules fails to match

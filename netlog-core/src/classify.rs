@@ -876,11 +876,19 @@ pub(crate) mod testing {
     }
 
     pub(crate) fn tables(inventory: &Arc<Inventory>, logs: &[LogObject]) -> Tables {
+        tables_for(Format::default(), inventory, logs)
+    }
+
+    pub(crate) fn tables_for(
+        format: Format,
+        inventory: &Arc<Inventory>,
+        logs: &[LogObject],
+    ) -> Tables {
         Tables::new(
             &plan(logs, inventory),
             inventory,
             &attached(inventory),
-            Format::default(),
+            format,
             &Ledger::default(),
         )
     }
@@ -918,10 +926,11 @@ mod tests {
     use netlog_packet::Transport;
     use serde_json::Value;
 
-    use super::testing::{fixture, logs, tables, tcp};
+    use super::testing::{fixture, logs, tables, tables_for, tcp};
     use super::*;
-    use crate::log::LogObject;
+    use crate::log::{LogObject, LoggedEvent};
     use crate::plan::plan;
+    use crate::record::Layout;
 
     /// The recorded inventory and log objects; ports vm1 to vm5 are at slots and ofports 1 to 5.
     fn recorded() -> (Arc<Inventory>, Vec<LogObject>) {
@@ -1072,10 +1081,39 @@ mod tests {
     }
 
     #[test]
+    fn every_rule_is_named_where_the_layout_does_so() {
+        let (inventory, mut logs) = recorded();
+        for log in &mut logs {
+            log.event = LoggedEvent::All;
+        }
+        let format = Format {
+            layout: Layout::Json,
+            ..Format::default()
+        };
+        let tables = tables_for(format, &inventory, &logs);
+        let seen = seen(FlowKind::IngressAccept, 3, 1, 3);
+        let mut tails = Vec::new();
+        tables.classify(
+            &seen,
+            &tcp(VM1, VM3, 80),
+            &mut Scratch::default(),
+            |event| tails.push(str::from_utf8(event.tail).unwrap().to_owned()),
+        );
+        // The remote group is closer than any address.
+        assert_eq!(
+            tails.last().unwrap(),
+            "\"direction\":\"ingress\",\
+             \"security_group_rule_id\":\"4e000000-0000-4000-8000-000000000016\",\
+             \"security_group_rule_ids\":[\"4e000000-0000-4000-8000-000000000016\",\
+             \"4e000000-0000-4000-8000-000000000012\"],"
+        );
+    }
+
+    #[test]
     fn an_accept_only_port_does_not_log_its_drops() {
         let (inventory, mut logs) = recorded();
         logs.truncate(1);
-        logs[0].event = crate::log::LoggedEvent::Accept;
+        logs[0].event = LoggedEvent::Accept;
         let tables = tables(&inventory, &logs);
         let own = Observation {
             ct_state: NEW,

@@ -235,6 +235,8 @@ fn format(config: &Config) -> Format {
             config::Format::Text => Layout::Text,
             config::Format::Neutron => Layout::Neutron,
             config::Format::Json => Layout::Json,
+            config::Format::Ecs => Layout::Ecs,
+            config::Format::Ocsf => Layout::Ocsf,
         },
         timestamp: match log.timestamp {
             // The syslog daemon puts the time before each line.

@@ -36,6 +36,10 @@ words! {
         Neutron = "neutron",
         /// One flat JSON object a line.
         Json = "json",
+        /// Elastic Common Schema, as JSON.
+        Ecs = "ecs",
+        /// Network Activity of the Open Cybersecurity Schema Framework, as JSON.
+        Ocsf = "ocsf",
     }
 }
 
