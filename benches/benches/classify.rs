@@ -2,7 +2,7 @@
 //! remote groups grow; the cost of an event must not. Also what it costs to make the tables, and
 //! to make the next ones after one change.
 //!
-//! The packets of a measurement are the same number in all sizes, 4,096, over at most as many
+//! The packets of a measurement are the same number in all sizes, 1,024, over at most as many
 //! ports: what is compared is the work, not the processor's caches. `cold` shows those: ports
 //! without any pattern, out of all there are.
 
@@ -41,7 +41,7 @@ const SMALL: Size = Size {
 };
 
 const GROUPS: u32 = 100;
-const PACKETS: u32 = 4096;
+const PACKETS: u32 = 1024;
 /// First destination port that a rule allows.
 const FIRST: u16 = 1000;
 /// The most ports that a bridge can number.
