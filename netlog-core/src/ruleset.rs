@@ -321,9 +321,10 @@ struct Bucket {
     protocol: Protocol,
     /// Rules for any port.
     bare: u32,
-    /// Where the pieces of port ranges begin, and the cell of each; what comes before the first
-    /// has no rules.
-    pieces: Vec<(u16, u32)>,
+    /// Where the pieces of port ranges begin; what comes before the first has no rules.
+    starts: Vec<u16>,
+    /// The cell of the first piece; those of the others follow in order.
+    first: u32,
 }
 
 /// A rule as far as a packet that is already known to match needs it.
@@ -414,20 +415,20 @@ impl RuleIndex {
                 .collect();
             edges.sort_unstable();
             edges.dedup();
-            let mut pieces = Vec::with_capacity(edges.len());
-            for edge in edges {
+            let first = position(index.cells.len());
+            for &edge in &edges {
                 let here = rules.iter().filter(|(_, ports, _)| {
                     let interval = ports.interval();
                     interval.is_some_and(|(first, last)| (first..=last).contains(&edge))
                 });
-                let cell = index.add_cell(here.map(|(at, _, remote)| (*at, *remote)));
-                pieces.push((edge, cell));
+                index.add_cell(here.map(|(at, _, remote)| (*at, *remote)));
             }
             index.buckets.push(Bucket {
                 family,
                 protocol,
                 bare,
-                pieces,
+                starts: edges,
+                first,
             });
         }
         index
@@ -483,10 +484,8 @@ impl RuleIndex {
         let of_port = of_protocol
             .zip(asked.selector)
             .and_then(|(bucket, selector)| {
-                let after = bucket
-                    .pieces
-                    .partition_point(|(start, _)| *start <= selector);
-                Some(bucket.pieces.get(after.checked_sub(1)?)?.1)
+                let after = bucket.starts.partition_point(|start| *start <= selector);
+                Some(bucket.first + position(after.checked_sub(1)?))
             });
         [of_any, of_protocol.map(|bucket| bucket.bare), of_port]
             .into_iter()
