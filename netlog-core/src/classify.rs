@@ -114,10 +114,10 @@ pub enum Classified {
 }
 
 /// Log objects that want an event, and the head of its record, rendered for them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Audience {
-    logs: Box<[Uuid]>,
-    head: Box<[u8]>,
+    logs: Arc<[Uuid]>,
+    head: Arc<[u8]>,
 }
 
 /// One of a port's groups: its rules, and who logs the sessions that they allow.
@@ -125,8 +125,8 @@ struct Audience {
 struct PortGroup {
     id: Uuid,
     rules: Arc<RenderedRules>,
-    /// Groups whose sessions the same log objects want share it.
-    audience: Arc<Audience>,
+    /// Groups whose sessions the same log objects want share its parts.
+    audience: Audience,
 }
 
 /// A group's rules with the record tail of each.
@@ -175,8 +175,10 @@ struct PortTable {
     plan: Arc<PortPlan>,
     groups: Vec<PortGroup>,
     /// For sessions that no known rule allows: the log objects that name no group want them.
-    unattributed: Arc<Audience>,
+    unattributed: Audience,
     drop: Audience,
+    logs_accept: bool,
+    logs_drop: bool,
 }
 
 impl PortTable {
@@ -204,16 +206,16 @@ impl PortTable {
                 head: head.into(),
             }
         };
-        let mut audiences: Vec<Arc<Audience>> = Vec::new();
+        let mut audiences: Vec<Audience> = Vec::new();
         let mut accept = |group: Option<Uuid>| {
             let wants = |scope: Option<Uuid>| scope.is_none() || scope == group;
             let scopes = plan.accept.iter().filter(|scope| wants(scope.group));
             let logs: Vec<Uuid> = scopes.map(|scope| scope.log).collect();
             if let Some(same) = audiences.iter().find(|other| *other.logs == *logs) {
-                return Arc::clone(same);
+                return same.clone();
             }
-            let audience = Arc::new(audience(Action::Accept, logs));
-            audiences.push(Arc::clone(&audience));
+            let audience = audience(Action::Accept, logs);
+            audiences.push(audience.clone());
             audience
         };
         let groups = port.security_groups.iter().filter_map(|group| {
@@ -232,6 +234,8 @@ impl PortTable {
             groups: groups.collect(),
             unattributed: accept(None),
             drop: audience(Action::Drop, plan.drop.clone()),
+            logs_accept: plan.logs_accept(),
+            logs_drop: plan.logs_drop(),
             plan: Arc::clone(plan),
         }
     }
@@ -568,7 +572,7 @@ impl Tables {
             emit(event);
         };
         let mut accept = |port: Option<&Arc<PortTable>>, direction| {
-            if let Some(port) = port.filter(|port| port.plan.logs_accept()) {
+            if let Some(port) = port.filter(|port| port.logs_accept) {
                 self.accept(port, direction, packet, scratch, &mut emit);
             }
         };
@@ -587,7 +591,7 @@ impl Tables {
                 if new && !leaves_subject {
                     accept(self.at(seen.in_port), Direction::Egress);
                 }
-                if let Some(port) = subject.filter(|port| port.plan.logs_drop()) {
+                if let Some(port) = subject.filter(|port| port.logs_drop) {
                     let direction = if leaves_subject {
                         Direction::Egress
                     } else {
@@ -669,13 +673,13 @@ impl Tables {
             return port.emit(Action::Accept, direction, cause, wanted, head, tail, emit);
         };
         let matched = || groups.iter().filter_map(|at| port.groups.get(*at));
-        let agreed = matched().all(|other| Arc::ptr_eq(&other.audience, &group.audience));
+        let agreed = matched().all(|other| Arc::ptr_eq(&other.audience.logs, &group.audience.logs));
         let (wanted, head): (&[Uuid], &[u8]) = if agreed {
             (&group.audience.logs, &group.audience.head)
         } else {
             // Several groups allow the session, and not the same log objects want them.
             logs.clear();
-            logs.extend(matched().flat_map(|other| &other.audience.logs));
+            logs.extend(matched().flat_map(|other| &*other.audience.logs));
             logs.sort_unstable();
             logs.dedup();
             head_room.clear();

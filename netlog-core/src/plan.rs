@@ -332,6 +332,86 @@ mod tests {
         }
     }
 
+    /// The rows of the reference's table of what was measured, with its column "intended"; where
+    /// its two ways of selecting ports disagree, the column's rule decides.
+    #[test]
+    fn every_row_of_the_measured_table() {
+        // What is wanted: accepted sessions, dropped packets.
+        const NO: (bool, bool) = (false, false);
+        const DROP: (bool, bool) = (false, true);
+        const LOG: (bool, bool) = (true, true);
+
+        // Of project A: p in group 1 of A, r in no group, t in group 2 of B. Of B: q in group 1.
+        let inventory = Inventory::parse(
+            r#"{"ports": [
+            {"id": "00000000-0000-0000-0000-000000000001", "project_id": "A",
+             "security_groups": ["00000000-0000-0000-0000-0000000000a1"]},
+            {"id": "00000000-0000-0000-0000-000000000002", "project_id": "B",
+             "security_groups": ["00000000-0000-0000-0000-0000000000a1"]},
+            {"id": "00000000-0000-0000-0000-000000000003", "project_id": "A"},
+            {"id": "00000000-0000-0000-0000-000000000004", "project_id": "A",
+             "security_groups": ["00000000-0000-0000-0000-0000000000b2"]},
+            {"id": "00000000-0000-0000-0000-000000000005", "project_id": "A",
+             "port_security_enabled": false}]}"#,
+        )
+        .unwrap();
+        let [p, q, r, t, open] = [1, 2, 3, 4, 5].map(Uuid::from_u128);
+        let sg = Some(Uuid::from_u128(0xa1));
+        for (what, log, port, expected) in [
+            ("- -, in a group", log("A", None, None), p, LOG),
+            ("- -, in no group", log("A", None, None), r, LOG),
+            ("- -, port security off", log("A", None, None), open, NO),
+            ("- p", log("A", None, Some(p)), p, LOG),
+            ("- q", log("A", None, Some(q)), p, NO),
+            ("sg -, member", log("A", sg, None), p, LOG),
+            ("sg -, not member", log("A", sg, None), t, NO),
+            ("sg p, member", log("A", sg, Some(p)), p, LOG),
+            ("sg p, not member", log("A", sg, Some(t)), t, DROP),
+            ("sg q, member", log("A", sg, Some(q)), p, NO),
+            ("sg q, not member", log("A", sg, Some(q)), t, NO),
+            (
+                "- - of A, port of B in a group of A",
+                log("A", None, None),
+                q,
+                NO,
+            ),
+            (
+                "- - of A, port of A in a group of B",
+                log("A", None, None),
+                t,
+                LOG,
+            ),
+            ("sg of A, port of B", log("A", sg, None), q, LOG),
+            ("sg of A for B, port of A", log("B", sg, None), p, LOG),
+            ("- q of B, log of A", log("A", None, Some(q)), q, LOG),
+        ] {
+            let plan = plan([&log], &inventory);
+            let found = plan
+                .get(&port)
+                .map_or(NO, |plan| (plan.logs_accept(), plan.logs_drop()));
+            assert_eq!(found, expected, "{what}");
+            if let Some(scope) = plan.get(&port).and_then(|plan| plan.accept.first()) {
+                assert_eq!(scope.group, log.resource_id, "{what}: whose rules");
+            }
+            for event in [LoggedEvent::Accept, LoggedEvent::Drop] {
+                let log = LogObject {
+                    event,
+                    ..log.clone()
+                };
+                let narrowed = super::plan([&log], &inventory);
+                let found = narrowed
+                    .get(&port)
+                    .map_or(NO, |plan| (plan.logs_accept(), plan.logs_drop()));
+                let asked = (event.accept(), event.drop());
+                assert_eq!(
+                    found,
+                    (expected.0 && asked.0, expected.1 && asked.1),
+                    "{what}, {event}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn events_and_enabled_narrow_the_selection() {
         let all = log(A, None, None);

@@ -11,8 +11,8 @@
 //!    cut where one of them begins or ends, so that each piece has the same rules throughout.
 //!
 //! In a cell, rules with a remote prefix are found by hash, one probe for each prefix length that
-//! the cell has; rules with a remote group or address group by asking the set of its addresses,
-//! which is a hash again. A set is shared by all rules that name it, and changes without the
+//! the cell has (or by comparing, where there are few); rules with a remote group or address group
+//! by asking the set of its addresses, which is a hash again. A set is shared by all rules that name it, and changes without the
 //! rules being compiled anew.
 //!
 //! Many ranges that overlap each other cut each other to pieces: a thousand random ones take some
@@ -303,11 +303,16 @@ fn position(at: usize) -> u32 {
 struct Cell {
     /// Rules for any remote side.
     any: Span,
-    /// The lengths of remote prefixes, longest first.
+    /// The remote prefixes, while they are few; else none.
+    prefixes: Span,
+    /// The lengths of remote prefixes, longest first, where they are many; else none.
     lengths: Span,
     /// The address sets.
     sets: Span,
 }
+
+/// Up to so many prefixes of a cell are compared one by one; more are found by hash.
+const FEW: usize = 8;
 
 /// The rules of one family and protocol.
 #[derive(Clone, Debug)]
@@ -316,9 +321,10 @@ struct Bucket {
     protocol: Protocol,
     /// Rules for any port.
     bare: u32,
-    /// Where the pieces of port ranges begin, and the cell of each; what comes before the first
-    /// has no rules.
-    pieces: Vec<(u16, u32)>,
+    /// Where the pieces of port ranges begin; what comes before the first has no rules.
+    starts: Vec<u16>,
+    /// The cell of the first piece; those of the others follow in order.
+    first: u32,
 }
 
 /// A rule as far as a packet that is already known to match needs it.
@@ -336,12 +342,13 @@ pub(crate) struct RuleIndex {
     /// Sorted by family and protocol.
     buckets: Vec<Bucket>,
     cells: Vec<Cell>,
+    prefixes: Vec<(IpPrefix, Span)>,
     lengths: Vec<u8>,
-    sets: Vec<u32>,
+    sets: Vec<(u32, Span)>,
     /// Positions in `rules`, most specific first within each span.
     order: Vec<u32>,
-    /// By cell and remote side: rules.
-    by_remote: HashMap<(u32, Remote), Span, FixedState>,
+    /// By cell and remote prefix: rules.
+    by_prefix: HashMap<(u32, IpPrefix), Span, FixedState>,
 }
 
 /// What is asked of a rule index.
@@ -408,20 +415,20 @@ impl RuleIndex {
                 .collect();
             edges.sort_unstable();
             edges.dedup();
-            let mut pieces = Vec::with_capacity(edges.len());
-            for edge in edges {
+            let first = position(index.cells.len());
+            for &edge in &edges {
                 let here = rules.iter().filter(|(_, ports, _)| {
                     let interval = ports.interval();
                     interval.is_some_and(|(first, last)| (first..=last).contains(&edge))
                 });
-                let cell = index.add_cell(here.map(|(at, _, remote)| (*at, *remote)));
-                pieces.push((edge, cell));
+                index.add_cell(here.map(|(at, _, remote)| (*at, *remote)));
             }
             index.buckets.push(Bucket {
                 family,
                 protocol,
                 bare,
-                pieces,
+                starts: edges,
+                first,
             });
         }
         index
@@ -435,22 +442,26 @@ impl RuleIndex {
         }
         let number = position(self.cells.len());
         let mut cell = Cell::default();
-        let (mut lengths, mut sets) = (Vec::new(), Vec::new());
+        let (mut prefixes, mut sets) = (Vec::new(), Vec::new());
         for (remote, rules) in by_remote {
             let span = Span::append(&mut self.order, rules);
             match remote {
-                Remote::Any => {
-                    cell.any = span;
-                    continue;
-                }
-                Remote::Prefix(prefix) => lengths.push(prefix.length()),
-                Remote::Set(set) => sets.push(set),
+                Remote::Any => cell.any = span,
+                Remote::Prefix(prefix) => prefixes.push((prefix, span)),
+                Remote::Set(set) => sets.push((set, span)),
             }
-            self.by_remote.insert((number, remote), span);
         }
-        lengths.sort_unstable_by_key(|length| Reverse(*length));
-        lengths.dedup();
-        cell.lengths = Span::append(&mut self.lengths, lengths);
+        if prefixes.len() <= FEW {
+            cell.prefixes = Span::append(&mut self.prefixes, prefixes);
+        } else {
+            let mut lengths: Vec<u8> = prefixes.iter().map(|(prefix, _)| prefix.length()).collect();
+            lengths.sort_unstable_by_key(|length| Reverse(*length));
+            lengths.dedup();
+            cell.lengths = Span::append(&mut self.lengths, lengths);
+            let by_prefix = prefixes.into_iter();
+            self.by_prefix
+                .extend(by_prefix.map(|(prefix, span)| ((number, prefix), span)));
+        }
         cell.sets = Span::append(&mut self.sets, sets);
         self.cells.push(cell);
         number
@@ -473,10 +484,8 @@ impl RuleIndex {
         let of_port = of_protocol
             .zip(asked.selector)
             .and_then(|(bucket, selector)| {
-                let after = bucket
-                    .pieces
-                    .partition_point(|(start, _)| *start <= selector);
-                Some(bucket.pieces.get(after.checked_sub(1)?)?.1)
+                let after = bucket.starts.partition_point(|start| *start <= selector);
+                Some(bucket.first + position(after.checked_sub(1)?))
             });
         [of_any, of_protocol.map(|bucket| bucket.bare), of_port]
             .into_iter()
@@ -496,18 +505,22 @@ impl RuleIndex {
             if cell.any.start != cell.any.end {
                 found(cell.any, 0);
             }
+            for (prefix, span) in cell.prefixes.of(&self.prefixes) {
+                if prefix.contains(asked.remote) {
+                    found(*span, prefix.length());
+                }
+            }
             for length in cell.lengths.of(&self.lengths) {
                 if let Some(prefix) = IpPrefix::new(asked.remote, *length)
-                    && let Some(span) = self.by_remote.get(&(number, Remote::Prefix(prefix)))
+                    && let Some(span) = self.by_prefix.get(&(number, prefix))
                 {
                     found(*span, *length);
                 }
             }
-            for set in cell.sets.of(&self.sets) {
+            for (set, span) in cell.sets.of(&self.sets) {
                 if let Some(addresses) = sets.get(*set as usize)
                     && let Some(length) =
                         addresses.as_ref().allows(asked.remote, asked.packet.dl_src)
-                    && let Some(span) = self.by_remote.get(&(number, Remote::Set(*set)))
                 {
                     found(*span, length);
                 }

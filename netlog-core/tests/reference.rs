@@ -188,10 +188,21 @@ fn world(dice: &mut Dice) -> Value {
     let groups: Vec<Value> = (0..6)
         .filter_map(|n| {
             let known = dice.chance(95);
-            let own: Vec<Value> = (0..dice.below(12))
+            // Some groups have many rules that differ in the remote prefix only.
+            let wide = dice.chance(15);
+            let own: Vec<Value> = (0..if wide { 40 } else { dice.below(12) })
                 .map(|_| {
                     rules += 1;
-                    rule(dice, rules)
+                    let mut rule = rule(dice, rules);
+                    if wide {
+                        rule = json!({
+                            "id": rule["id"],
+                            "direction": rule["direction"],
+                            "ethertype": "IPv4",
+                            "remote_ip_prefix": prefix(dice, false),
+                        });
+                    }
+                    rule
                 })
                 .collect();
             known.then(|| {
