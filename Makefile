@@ -12,7 +12,7 @@ demo: prerequisites ## Start the lab and walk through the operator's workflow wi
 
 test: prerequisites ## Run all tests, the live ones included
 	cargo build --workspace --bins --locked
-	cargo test --workspace --locked
+	cargo test --workspace --locked --no-fail-fast
 
 lint: ## Check formatting, lints and documentation
 	cargo fmt --all --check

@@ -4,9 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use netlog_lab::{Agent, BR_INT, Family, HOSTS, LIMIT, Lab, LabError, Options, Site, until};
+use netlog_lab::{
+    Agent, BR_INT, Family, HOSTS, LIMIT, Lab, LabError, Options, Record, Site, until,
+};
 
 /// Events have to come again within this time. The aim is a second; the machine may be busy.
 const RESUME: Duration = Duration::from_secs(5);
@@ -61,13 +64,16 @@ fn now() -> Instant {
 }
 
 /// Sends packets that are dropped at vm1 until one of them is recorded, and says how long after
-/// `since` that was.
+/// `since` that was. They have a port of their own, so that no earlier one is taken for them.
 fn wait_for_events(lab: &Lab, agent: &Agent<'_>, since: Instant) -> Duration {
-    let before = agent.records().unwrap().len();
+    static PORT: AtomicU16 = AtomicU16::new(30_000);
+    let port = PORT.fetch_add(1, Ordering::Relaxed);
+    let sent = format!("dst_port={port}");
     until(RESUME, "events to come again", || {
-        lab.syn("ext1", "vm1", Family::V4, 80, 1)?;
+        lab.syn("ext1", "vm1", Family::V4, port, 1)?;
         let records = agent.records()?;
-        Ok((records.len() > before).then_some(()))
+        let came = |record: &Record| record.line.contains(&sent) && record.event == "DROP:vm1:in";
+        Ok(records.iter().any(came).then_some(()))
     })
     .unwrap_or_else(|error| panic!("{error}\n{}", agent.stderr().unwrap()));
     since.elapsed()

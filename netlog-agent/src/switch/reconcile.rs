@@ -381,6 +381,13 @@ impl Reconciler {
     /// These log flows are in force.
     fn settle(&mut self, set: Set, changes: usize, now: Duration, tell: &mut impl FnMut(Event)) {
         let ticket = set.ticket;
+        let mut harm = std::mem::take(&mut self.harm);
+        if !harm.is_none() {
+            // What is not wanted any more is not in force again.
+            let cookies: BTreeSet<_> = set.flows.iter().map(|flow| flow.cookie).collect();
+            harm.missing.retain(|cookie| cookies.contains(cookie));
+            harm.altered.retain(|cookie| cookies.contains(cookie));
+        }
         let before = self.in_force.replace(set);
         self.refusal = None;
         if before.is_none_or(|before| before.ticket < ticket) {
@@ -392,7 +399,6 @@ impl Reconciler {
         } else {
             self.harmed_at.take()
         };
-        let harm = std::mem::take(&mut self.harm);
         if harm.is_none() {
             return;
         }

@@ -491,6 +491,20 @@ fn a_change_that_others_overtake_is_repaired_afterwards() {
 }
 
 #[test]
+fn flows_that_are_not_wanted_any_more_are_not_said_to_be_in_force_again() {
+    let mut scene = Scene::in_force(&PORTS);
+    scene.switch.delete(|_| true);
+    scene.hear_all();
+    scene.want(&[]);
+    scene.settle();
+    assert!(
+        matches!(*scene.told, [Event::InForce { changes: 0, .. }]),
+        "{:?}",
+        scene.told
+    );
+}
+
+#[test]
 fn what_is_wanted_while_a_change_is_on_its_way_follows_it() {
     let mut scene = Scene::new();
     scene.run();
