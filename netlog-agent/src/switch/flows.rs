@@ -388,12 +388,12 @@ mod tests {
         let wanted = log_flows(1, 7, true, true);
         let mut flows = Flows::default();
         flows.apply(&changes(&flows, &wanted));
-        let mut found = stats(&flows);
-        assert!(changes(&found(&found), &wanted).is_empty());
+        let mut listed = stats(&flows);
+        assert!(changes(&found(&listed), &wanted).is_empty());
 
-        found[2].instructions.clear();
-        found[4].idle_timeout = 10;
-        let mended = changes(&found(&found), &wanted);
+        listed[2].instructions.clear();
+        listed[4].idle_timeout = 10;
+        let mended = changes(&found(&listed), &wanted);
         assert_eq!(mended.len(), 2);
         assert!(
             mended
