@@ -11,6 +11,7 @@ demo: prerequisites ## Start the lab and walk through the operator's workflow wi
 
 test: prerequisites ## Run all tests, the live ones included
 	cargo build --workspace --bins --locked
+	netlog-agent/tests/openstack-client
 	cargo test --workspace --locked
 
 lint: ## Check formatting, lints and documentation
