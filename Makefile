@@ -6,13 +6,14 @@ help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 demo: prerequisites ## Start the lab and walk through the operator's workflow with real traffic
+	@echo "building; the first time this takes some minutes"
 	@cargo build --quiet --workspace --bins --locked
-	@target/debug/netlog-demo
+	@cargo run --quiet --locked --package netlog-examples --bin netlog-demo
 
 test: prerequisites ## Run all tests, the live ones included
 	cargo build --workspace --bins --locked
-	netlog-agent/tests/openstack-client
-	cargo test --workspace --locked
+	@netlog-agent/tests/openstack-client; client=$$?; \
+	cargo test --workspace --locked --no-fail-fast && exit $$client
 
 lint: ## Check formatting, lints and documentation
 	cargo fmt --all --check

@@ -6,14 +6,17 @@ import pathlib
 
 here = pathlib.Path(__file__).parent
 fixtures = here.parent / 'netlog-packet' / 'tests' / 'fixtures'
-corpus = here / 'corpus' / 'packet'
-corpus.mkdir(parents=True, exist_ok=True)
-count = 0
-for name in ('neutron_records.json', 'osken_records.json'):
-    for entry in json.loads((fixtures / name).read_text()):
-        (corpus / entry['name']).write_bytes(bytes.fromhex(entry['packet_hex']))
-        count += 1
-print(f'{count} frames in {corpus}')
+frames = {
+    entry['name']: bytes.fromhex(entry['packet_hex'])
+    for name in ('neutron_records.json', 'osken_records.json')
+    for entry in json.loads((fixtures / name).read_text())
+}
+for target in ('packet', 'text', 'neutron', 'json', 'ecs', 'ocsf'):
+    corpus = here / 'corpus' / target
+    corpus.mkdir(parents=True, exist_ok=True)
+    for name, frame in frames.items():
+        (corpus / name).write_bytes(frame)
+    print(f'{len(frames)} frames in {corpus}')
 
 fixtures = here.parent / 'netlog-ofp' / 'src' / 'testdata'
 messages = {

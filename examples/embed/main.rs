@@ -4,6 +4,8 @@
 //! cargo run --package netlog-examples --example embed
 //! ```
 
+use std::sync::Arc;
+
 use netlog_core::classify::{Observation, Scratch, Tables};
 use netlog_core::flow::{AttachedPort, Cookie, FlowKind};
 use netlog_core::inventory::Inventory;
@@ -26,7 +28,7 @@ const SYN: &[u8] = &[
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Who is there, and what is asked for.
-    let inventory = Inventory::parse(netlog_lab::INVENTORY)?;
+    let inventory = Arc::new(Inventory::parse(netlog_lab::INVENTORY)?);
     let vm1 = inventory
         .ports()
         .next()

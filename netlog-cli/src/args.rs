@@ -10,6 +10,7 @@ use ureq::http::HeaderValue;
 
 use crate::client::Endpoint;
 use crate::command::decode::DecodeArgs;
+use crate::command::explain::ExplainArgs;
 use crate::command::log::Log;
 use crate::command::loggable::Loggable;
 use crate::output::ListArgs;
@@ -100,8 +101,22 @@ Examples:
   tcpdump -i tap0 -U -w - | netlog decode --format json -
   echo 'ffffffffffff fa163e000001 0806' | netlog decode --hex --format neutron -
 
+A line is a record as the agent writes it, without what only the agent knows: the verdict,
+the port and the log objects.
+
 A damaged capture gives the frames before the damage, then an error, and exit code 3.")]
     Decode(DecodeArgs),
+    /// Which rule decides about a packet, or what in the nearest rules fails to match
+    #[command(after_help = "\
+Examples:
+  netlog explain --port vm1 --proto tcp --src 10.0.0.5 --dst 10.1.0.11 --dport 443
+  netlog explain --port vm1 --hex 'fa163e000101 fa163e000164 0800 4500…'
+  tail -1 security-events.log | netlog explain --record -
+  netlog explain --inventory inventory.json --port vm1 --proto icmp --src 10.0.0.5 --dst 10.1.0.11
+
+The packet is taken for the first of a session: replies to accepted sessions always pass.
+The exit code is 1 if the firewall drops it.")]
+    Explain(ExplainArgs),
     /// Print a shell's completion script
     #[command(after_help = "\
 Example:

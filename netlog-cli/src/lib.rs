@@ -70,9 +70,10 @@ use clap_complete::Shell;
 use args::{Cli, Command};
 use client::Client;
 use command::decode::DecodeArgs;
+use command::explain::{ExplainArgs, Source};
 use command::log::{self, CreateArgs, Log, SetArgs};
 use command::loggable::{self, Loggable, Resources};
-use command::{decode, generate, status};
+use command::{decode, explain, generate, status};
 use error::{Error, Exit};
 use output::{View, printable};
 
@@ -137,6 +138,7 @@ fn refuse(answer: &clap::Error, streams: &mut Streams<'_>) -> Exit {
 enum Job {
     Agent(Client, Box<Request>),
     Decode(DecodeArgs),
+    Explain(ExplainArgs, Source),
     Completion(Shell),
     Man(PathBuf),
 }
@@ -172,6 +174,13 @@ fn resolve(cli: Cli, terminal: Option<Terminal>) -> Job {
         },
         Command::Status { output } => Request::ShowStatus(View::of_list(output, terminal)),
         Command::Decode(decode) => return Job::Decode(decode),
+        Command::Explain(explain) => {
+            let source = match explain.inventory.clone() {
+                Some(path) => Source::File(path),
+                None => Source::Agent(Client::new(cli.agent.endpoint, cli.agent.token)),
+            };
+            return Job::Explain(explain, source);
+        }
         Command::Completion { shell } => return Job::Completion(shell),
         Command::Man { directory } => return Job::Man(directory),
     };
@@ -185,6 +194,7 @@ impl Job {
         let (client, request) = match self {
             Self::Agent(client, request) => (client, request),
             Self::Decode(args) => return decode::decode(&args, streams),
+            Self::Explain(args, source) => return explain::run(&args, &source, streams),
             Self::Completion(shell) => return generate::completion(shell, out),
             Self::Man(directory) => return generate::man(&directory),
         };

@@ -5,11 +5,13 @@
 //! and read back. Every object is kept as it was written too, because the agent's API shows it
 //! again.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::Deserialize;
+use netlog_packet::MacAddr;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -57,6 +59,9 @@ pub struct FixedIp {
 /// A further address that a port may use.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct AllowedAddressPair {
+    /// The hardware address that it is used with; the port's own where it is not given.
+    #[serde(default, deserialize_with = "mac_address")]
+    pub mac_address: Option<MacAddr>,
     /// An address or a prefix.
     pub ip_address: IpPrefix,
 }
@@ -71,6 +76,9 @@ pub struct Port {
     pub name: String,
     /// The project that owns it.
     pub project_id: String,
+    /// Its hardware address.
+    #[serde(default, deserialize_with = "mac_address")]
+    pub mac_address: Option<MacAddr>,
     /// Whether security groups are enforced on it.
     #[serde(default = "enforced")]
     pub port_security_enabled: bool,
@@ -93,18 +101,43 @@ const fn enforced() -> bool {
 impl Port {
     /// Every address that the port may use: fixed addresses and allowed address pairs.
     pub fn addresses(&self) -> impl Iterator<Item = IpPrefix> + '_ {
+        self.addresses_with_mac().map(|(address, _)| address)
+    }
+
+    /// Every address that the port may use, with the hardware address that goes with it.
+    pub fn addresses_with_mac(&self) -> impl Iterator<Item = (IpPrefix, Option<MacAddr>)> + '_ {
         let fixed = self.fixed_ips.iter().filter_map(|fixed| {
-            IpPrefix::new(
-                fixed.ip_address,
-                crate::prefix::Ethertype::of(fixed.ip_address).bits(),
-            )
+            let bits = crate::prefix::Ethertype::of(fixed.ip_address).bits();
+            Some((IpPrefix::new(fixed.ip_address, bits)?, self.mac_address))
         });
         fixed.chain(
             self.allowed_address_pairs
                 .iter()
-                .map(|pair| pair.ip_address),
+                .map(|pair| (pair.ip_address, pair.mac_address.or(self.mac_address))),
         )
     }
+}
+
+/// Reads a hardware address as Neutron writes it, or null.
+fn mac_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MacAddr>, D::Error> {
+    let Some(text) = Option::<Cow<'_, str>>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let wrong = || {
+        serde::de::Error::custom(format_args!(
+            "{text:?} is not a hardware address such as fa:16:3e:11:22:33"
+        ))
+    };
+    let mut parts = text.split(':');
+    let mut mac = [0; 6];
+    for byte in &mut mac {
+        let digits = parts.next().ok_or_else(wrong)?;
+        *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
+    }
+    if parts.next().is_some() {
+        return Err(wrong());
+    }
+    Ok(Some(MacAddr(mac)))
 }
 
 /// What kind of object an [`InventoryError`] is about.

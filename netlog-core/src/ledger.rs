@@ -25,6 +25,12 @@ impl Counter {
         self.0.store(self.get().wrapping_add(n), Ordering::Relaxed);
     }
 
+    /// Takes over a number that is counted elsewhere. Only the counter's one writer may call
+    /// this.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     /// The number now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -44,7 +50,8 @@ pub struct PortCounters {
     pub folded: Counter,
     /// Events that the rate limit refused because the queue was full.
     pub suppressed: Counter,
-    /// Accepted sessions that no known rule allows.
+    /// Events that the known rules still did not explain after a time of grace: accepted
+    /// sessions that no rule allows, and dropped packets that a rule allows.
     pub drifted: Counter,
 }
 
@@ -61,6 +68,9 @@ pub struct Ledger {
     pub unwanted: Counter,
     /// Sessions that were forgotten because the session table was full.
     pub sessions_evicted: Counter,
+    /// Events that the known rules did not explain, and that were never judged, because too many
+    /// of them came at once.
+    pub drift_unjudged: Counter,
     ports: RwLock<Vec<Arc<PortCounters>>>,
 }
 

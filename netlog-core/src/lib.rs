@@ -51,6 +51,8 @@
 
 pub mod audit;
 pub mod classify;
+pub mod drift;
+pub mod explain;
 pub mod flow;
 pub mod inventory;
 pub mod ledger;

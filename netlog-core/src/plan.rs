@@ -12,6 +12,7 @@
 //! Ports without port security have no firewall, so that they have nothing to log.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -54,67 +55,170 @@ impl PortPlan {
 }
 
 /// What is wanted of each port, by port id. Ports that nobody wants to log are left out.
-pub type Plan = BTreeMap<Uuid, PortPlan>;
+pub type Plan = BTreeMap<Uuid, Arc<PortPlan>>;
+
+/// What one log object wants of one port.
+struct Wanted {
+    accept: bool,
+    drop: bool,
+}
+
+/// Whether a log object selects a port, and for what: the truth table above.
+fn wanted(log: &LogObject, port: &Port) -> Option<Wanted> {
+    if !log.enabled || log.resource_type != SECURITY_GROUP || !port.port_security_enabled {
+        return None;
+    }
+    let member = || {
+        let is_in = |group| port.security_groups.contains(&group);
+        log.resource_id.is_none_or(is_in)
+    };
+    let selected = match (log.target_id, log.resource_id) {
+        (Some(target), _) => target == port.id,
+        (None, Some(_)) => member(),
+        (None, None) => log.project_id == port.project_id,
+    };
+    let wanted = Wanted {
+        accept: selected && log.event.accept() && member(),
+        drop: selected && log.event.drop(),
+    };
+    (wanted.accept || wanted.drop).then_some(wanted)
+}
+
+/// Log objects by what makes them select a port, so that a port is compared with few of them.
+#[derive(Default)]
+struct LogIndex<'a> {
+    targets: HashMap<Uuid, Vec<&'a LogObject>>,
+    groups: HashMap<Uuid, Vec<&'a LogObject>>,
+    projects: HashMap<&'a str, Vec<&'a LogObject>>,
+}
+
+impl<'a> LogIndex<'a> {
+    fn new(logs: impl IntoIterator<Item = &'a LogObject>) -> Self {
+        let mut index = Self::default();
+        for log in logs {
+            let place = match (log.target_id, log.resource_id) {
+                (Some(target), _) => index.targets.entry(target).or_default(),
+                (None, Some(group)) => index.groups.entry(group).or_default(),
+                (None, None) => index.projects.entry(&log.project_id).or_default(),
+            };
+            place.push(log);
+        }
+        index
+    }
+
+    /// What is wanted of this port; `None` if nothing is.
+    fn port_plan(&self, port: &Port) -> Option<PortPlan> {
+        let mut plan = PortPlan {
+            port: port.id,
+            accept: Vec::new(),
+            drop: Vec::new(),
+        };
+        let groups = port.security_groups.iter();
+        let candidates = [
+            self.targets.get(&port.id),
+            self.projects.get(port.project_id.as_str()),
+        ];
+        let candidates = candidates
+            .into_iter()
+            .chain(groups.map(|group| self.groups.get(group)));
+        for log in candidates.flatten().flatten() {
+            let Some(wanted) = wanted(log, port) else {
+                continue;
+            };
+            if wanted.accept {
+                plan.accept.push(AcceptScope {
+                    log: log.id,
+                    group: log.resource_id,
+                });
+            }
+            if wanted.drop {
+                plan.drop.push(log.id);
+            }
+        }
+        plan.accept.sort_unstable();
+        plan.drop.sort_unstable();
+        (plan.logs_accept() || plan.logs_drop()).then_some(plan)
+    }
+}
 
 /// Works out the plan for these log objects and this inventory.
 ///
 /// Disabled log objects and other resource types select nothing.
 pub fn plan<'a>(logs: impl IntoIterator<Item = &'a LogObject>, inventory: &Inventory) -> Plan {
-    let firewalled = || inventory.ports().filter(|port| port.port_security_enabled);
-    let mut by_project: HashMap<&str, Vec<&Port>> = HashMap::new();
-    let mut by_group: HashMap<Uuid, Vec<&Port>> = HashMap::new();
-    for port in firewalled() {
-        by_project.entry(&port.project_id).or_default().push(port);
-        for group in &port.security_groups {
-            by_group.entry(*group).or_default().push(port);
-        }
-    }
+    let logs = LogIndex::new(logs);
+    inventory
+        .ports()
+        .filter_map(|port| Some((port.id, Arc::new(logs.port_plan(port)?))))
+        .collect()
+}
 
-    let mut plan = Plan::new();
-    for log in logs {
-        if !log.enabled || log.resource_type != SECURITY_GROUP {
-            continue;
+/// Keeps a plan up to date: works out anew only what a change can have touched.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use netlog_core::inventory::Inventory;
+/// use netlog_core::plan::Planner;
+/// let mut planner = Planner::default();
+/// let plan = planner.update(&[], &Arc::new(Inventory::default()));
+/// assert!(plan.is_empty());
+/// ```
+#[derive(Debug, Default)]
+pub struct Planner {
+    logs: BTreeMap<Uuid, LogObject>,
+    inventory: Arc<Inventory>,
+    plan: Plan,
+}
+
+impl Planner {
+    /// The plan for these log objects and this inventory.
+    ///
+    /// The plan of a port that did not change, and that no changed log object selects or
+    /// selected, is the one that the last call gave, as the same [`Arc`].
+    pub fn update(&mut self, logs: &[LogObject], inventory: &Arc<Inventory>) -> &Plan {
+        let logs: BTreeMap<Uuid, LogObject> =
+            logs.iter().map(|log| (log.id, log.clone())).collect();
+        // Both what a changed log object was and what it is now.
+        let changed: Vec<&LogObject> = differing(&self.logs, &logs)
+            .chain(differing(&logs, &self.logs))
+            .collect();
+        let same_inventory = Arc::ptr_eq(&self.inventory, inventory);
+        if changed.is_empty() && same_inventory {
+            return &self.plan;
         }
-        let target;
-        let selected: &[&Port] = match (log.target_id, log.resource_id) {
-            (Some(id), _) => {
-                target = inventory.port(id).filter(|port| port.port_security_enabled);
-                target.as_slice()
-            }
-            (None, Some(group)) => by_group.get(&group).map_or(&[], Vec::as_slice),
-            (None, None) => by_project
-                .get(log.project_id.as_str())
-                .map_or(&[], Vec::as_slice),
-        };
-        for port in selected {
-            let in_scope = log
-                .resource_id
-                .is_none_or(|group| port.security_groups.contains(&group));
-            let accept = log.event.accept() && in_scope;
-            if !accept && !log.event.drop() {
+        let index = LogIndex::new(logs.values());
+        if !same_inventory {
+            self.plan.retain(|id, _| inventory.port(*id).is_some());
+        }
+        for port in inventory.ports() {
+            let touched = changed.iter().any(|log| wanted(log, port).is_some())
+                || !same_inventory && self.inventory.port(port.id) != Some(port);
+            if !touched {
                 continue;
             }
-            let port_plan = plan.entry(port.id).or_insert_with(|| PortPlan {
-                port: port.id,
-                accept: Vec::new(),
-                drop: Vec::new(),
-            });
-            if accept {
-                port_plan.accept.push(AcceptScope {
-                    log: log.id,
-                    group: log.resource_id,
-                });
-            }
-            if log.event.drop() {
-                port_plan.drop.push(log.id);
+            match index.port_plan(port) {
+                // What is wanted may be the same, for another reason.
+                Some(plan) if self.plan.get(&port.id).is_some_and(|old| **old == plan) => {}
+                Some(plan) => {
+                    self.plan.insert(port.id, Arc::new(plan));
+                }
+                None => {
+                    self.plan.remove(&port.id);
+                }
             }
         }
+        self.logs = logs;
+        self.inventory = Arc::clone(inventory);
+        &self.plan
     }
-    for port_plan in plan.values_mut() {
-        port_plan.accept.sort_unstable();
-        port_plan.drop.sort_unstable();
-    }
-    plan
+}
+
+/// The log objects of `some` that are not the same in `others`.
+fn differing<'a>(
+    some: &'a BTreeMap<Uuid, LogObject>,
+    others: &BTreeMap<Uuid, LogObject>,
+) -> impl Iterator<Item = &'a LogObject> {
+    some.values()
+        .filter(|log| others.get(&log.id) != Some(*log))
 }
 
 #[cfg(test)]
@@ -162,7 +266,7 @@ mod tests {
         let plan = plan([log], &inventory);
         let numbers = |wanted: &dyn Fn(&PortPlan) -> bool| {
             (1..=9)
-                .filter(|n| plan.get(&port(*n)).is_some_and(wanted))
+                .filter(|n| plan.get(&port(*n)).is_some_and(|plan| wanted(plan)))
                 .collect()
         };
         (

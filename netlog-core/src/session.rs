@@ -3,12 +3,22 @@
 //! The switch reports a session as new with every packet until the first reply. The table here
 //! remembers sessions that were seen, so that the repeats fold into the first.
 //!
+//! # When the table is full
+//!
 //! It is bounded: sets of eight entries, chosen by a keyed hash, so that an attacker who does
-//! not know the key cannot aim at one set. When a set is full its least recently seen entry
-//! makes room, and the eviction is counted: a session that was evicted while still unanswered is
-//! reported once more. Filling the table takes as many live sessions as it has entries within
-//! the idle time.
+//! not know the key cannot aim at one set. A session is looked up in one set only, so that the
+//! cost does not depend on how many are known.
+//!
+//! When a set is full of live entries, one of them makes room, and the eviction is counted. It is
+//! the least recently seen entry of the port that has most entries in the set: a port that floods
+//! forgets its own sessions, not those of others. Another port's session is forgotten only when
+//! no port, the newcomer's counted with the new session, has more entries in the set than it:
+//! where the sessions of others alone fill the set.
+//!
+//! An evicted session that is still unanswered, and shows up again, is reported once more: an
+//! event too many, never one too few.
 
+use std::cmp::Reverse;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -132,8 +142,7 @@ impl SessionTable {
         let set = &mut self.entries[set..set + WAYS];
 
         let live = |entry: &Entry| now.saturating_sub(entry.last_seen) < self.idle;
-        let mut victim = 0;
-        let mut victim_seen = Some(Duration::MAX);
+        let mut free = None;
         for (at, entry) in set.iter_mut().enumerate() {
             match entry {
                 Some(entry) if live(entry) => {
@@ -141,28 +150,42 @@ impl SessionTable {
                         entry.last_seen = now;
                         return Seen::Again;
                     }
-                    if victim_seen.is_some_and(|seen| entry.last_seen < seen) {
-                        (victim, victim_seen) = (at, Some(entry.last_seen));
-                    }
                 }
-                _ => (victim, victim_seen) = (at, None),
+                _ => free = Some(at),
             }
         }
-        set[victim] = Some(Entry {
+        let (at, seen) = match free {
+            Some(at) => (at, Seen::First),
+            None => (victim(set, key.slot), Seen::FirstEvicting),
+        };
+        set[at] = Some(Entry {
             key: *key,
             last_seen: now,
         });
-        if victim_seen.is_some() {
-            Seen::FirstEvicting
-        } else {
-            Seen::First
-        }
+        seen
     }
+}
+
+/// Which entry of a full set makes room for a session of the port `newcomer`: the oldest of the
+/// port with most entries, the newcomer's own counted in.
+fn victim(set: &[Option<Entry>], newcomer: Slot) -> usize {
+    let entries = || set.iter().flatten();
+    let share = |slot| {
+        let own = entries().filter(|entry| entry.key.slot == slot).count();
+        own + usize::from(slot == newcomer)
+    };
+    let oldest = entries()
+        .enumerate()
+        .max_by_key(|(_, entry)| (share(entry.key.slot), Reverse(entry.last_seen)));
+    oldest.map_or(0, |(at, _)| at)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use netlog_packet::{Fragment, MacAddr};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -260,6 +283,45 @@ mod tests {
                 let key = SessionKey::new(slot, direction, &packet).unwrap();
                 assert_eq!(table.see(&key, second(0)), Seen::First);
                 assert_eq!(table.see(&key, second(0)), Seen::Again);
+            }
+        }
+    }
+
+    #[test]
+    fn a_flood_from_one_port_makes_no_other_port_forget() {
+        let mut table = SessionTable::new(1024, second(60), 7);
+        let quiet = |slot: Slot| SessionKey::new(slot, Direction::Ingress, &tcp(1000, 1, SYN));
+        for slot in 2..200 {
+            assert_eq!(table.see(&quiet(slot).unwrap(), second(0)), Seen::First);
+        }
+        // Port 1 opens a hundred times as many sessions as there is room for.
+        for n in 0..102_400 {
+            table.see(&key(&tcp(2000, n, SYN)), second(1));
+        }
+        let again = (2..200)
+            .filter(|slot| table.see(&quiet(*slot).unwrap(), second(2)) == Seen::Again)
+            .count();
+        assert_eq!(again, 198);
+    }
+
+    proptest! {
+        /// A naive table without bounds: as long as nothing is evicted, the two agree.
+        #[test]
+        fn agrees_with_a_list_of_all_sessions(
+            packets in prop::collection::vec((0..4_u32, 0..6_u16, 0..3_u32, 0..40_u64), 1..200),
+        ) {
+            let mut table = SessionTable::new(4096, second(60), 7);
+            let mut list: HashMap<(u32, u16, u32), u64> = HashMap::new();
+            let mut now = 0;
+            for (slot, port, seq, wait) in packets {
+                now += wait;
+                let key = SessionKey::new(slot, Direction::Egress, &tcp(port, seq, SYN)).unwrap();
+                let last = list.insert((slot, port, seq), now);
+                let expected = match last {
+                    Some(last) if now - last < 60 => Seen::Again,
+                    _ => Seen::First,
+                };
+                prop_assert_eq!(table.see(&key, second(now)), expected);
             }
         }
     }

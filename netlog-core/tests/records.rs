@@ -1,10 +1,7 @@
 //! Records, whole: against the documentation, against Neutron, against published schemas, and
 //! from packets that no one would send.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test fails where something is missing"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fmt;
 use std::net::IpAddr;

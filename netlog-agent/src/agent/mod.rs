@@ -151,7 +151,6 @@ pub fn run(config: &Config) -> Result<(), Error> {
         Parts {
             bridge,
             profile,
-            format,
             store: Arc::clone(&store),
             inventory: Arc::clone(&inventory),
             tables,
@@ -288,6 +287,8 @@ fn format(config: &Config) -> Format {
             config::Format::Text => Layout::Text,
             config::Format::Neutron => Layout::Neutron,
             config::Format::Json => Layout::Json,
+            config::Format::Ecs => Layout::Ecs,
+            config::Format::Ocsf => Layout::Ocsf,
         },
         timestamp: match log.timestamp {
             // The syslog daemon puts the time before each line.

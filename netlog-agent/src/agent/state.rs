@@ -18,9 +18,8 @@ use netlog_core::flow::{AttachedPort, FlowProfile, LogFlow};
 use netlog_core::inventory::Inventory;
 use netlog_core::ledger::Ledger;
 use netlog_core::log::{LogDrivers, LogObject};
-use netlog_core::plan::{Plan, plan};
+use netlog_core::plan::{Plan, Planner};
 use netlog_core::policy::Policy;
-use netlog_core::record::Format;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 use uuid::Uuid;
@@ -60,8 +59,6 @@ pub(super) struct Parts {
     pub(super) bridge: String,
     /// Where the bridge's pipeline lets itself be logged.
     pub(super) profile: FlowProfile,
-    /// How records are written.
-    pub(super) format: Format,
     /// Log objects and slots.
     pub(super) store: Arc<Store>,
     /// The inventory in force, shared with the API.
@@ -94,6 +91,7 @@ pub(super) struct Files {
 pub(super) struct Agent {
     parts: Parts,
     logs: Vec<LogObject>,
+    planner: Planner,
     /// The ports on the bridges; `None` until ovsdb-server has said.
     topology: Option<Arc<Topology>>,
     switch: Switch,
@@ -113,6 +111,7 @@ impl Agent {
         let mut agent = Self {
             logs: parts.store.logs()?,
             parts,
+            planner: Planner::default(),
             topology: None,
             switch,
             attached: false,
@@ -365,9 +364,9 @@ impl Agent {
         let Some(topology) = &self.topology else {
             return;
         };
-        let inventory = self.parts.inventory.load();
-        let plan = plan(&self.logs, &inventory);
-        let attached = match self.attached_ports(topology, &plan) {
+        let inventory = self.parts.inventory.load_full();
+        let plan = self.planner.update(&self.logs, &inventory);
+        let attached = match attached_ports(&self.parts, topology, plan) {
             Ok(attached) => attached,
             Err(error) => {
                 error!("cannot number the ports, so that their logging stays as it is: {error}");
@@ -375,9 +374,10 @@ impl Agent {
             }
         };
         let parts = &self.parts;
-        let tables = Tables::new(&plan, &inventory, &attached, parts.format, &parts.ledger);
+        let tables = parts.tables.load();
+        let tables = tables.renew(plan, &inventory, &attached, &parts.ledger);
         parts.tables.store(Arc::new(tables));
-        parts.status.ports(&inventory, &plan, &attached);
+        parts.status.ports(&inventory, plan, &attached);
 
         let flows: Vec<LogFlow> = attached
             .iter()
@@ -392,22 +392,22 @@ impl Agent {
             self.waiting.push_back((self.ticket, done));
         }
     }
+}
 
-    /// The ports of the plan that are on the bridge.
-    fn attached_ports(
-        &self,
-        topology: &Topology,
-        plan: &Plan,
-    ) -> Result<Vec<AttachedPort>, StoreError> {
-        let ports: Vec<(Uuid, u32)> = topology
-            .ports(&self.parts.bridge)
-            .filter(|port| !port.shadowed)
-            .filter_map(|port| Some((port.iface_id.as_deref()?.parse().ok()?, port.ofport?)))
-            .filter(|(id, _)| plan.contains_key(id))
-            .collect();
-        let ids: Vec<Uuid> = ports.iter().map(|(id, _)| *id).collect();
-        let slots = self.parts.store.slots(&ids)?;
-        let attach = |((id, ofport), slot)| AttachedPort { id, slot, ofport };
-        Ok(ports.into_iter().zip(slots).map(attach).collect())
-    }
+/// The ports of the plan that are on the bridge.
+fn attached_ports(
+    parts: &Parts,
+    topology: &Topology,
+    plan: &Plan,
+) -> Result<Vec<AttachedPort>, StoreError> {
+    let ports: Vec<(Uuid, u32)> = topology
+        .ports(&parts.bridge)
+        .filter(|port| !port.shadowed)
+        .filter_map(|port| Some((port.iface_id.as_deref()?.parse().ok()?, port.ofport?)))
+        .filter(|(id, _)| plan.contains_key(id))
+        .collect();
+    let ids: Vec<Uuid> = ports.iter().map(|(id, _)| *id).collect();
+    let slots = parts.store.slots(&ids)?;
+    let attach = |((id, ofport), slot)| AttachedPort { id, slot, ofport };
+    Ok(ports.into_iter().zip(slots).map(attach).collect())
 }

@@ -120,6 +120,7 @@ impl Status {
                 "recorded": ledger.total(|port| &port.recorded),
                 "folded": ledger.total(|port| &port.folded),
                 "drifted": ledger.total(|port| &port.drifted),
+                "drift_unjudged": ledger.drift_unjudged.get(),
                 "suppressed": { "rate-limit": ledger.total(|port| &port.suppressed) },
                 "written": sink.written,
                 "failed": failed,

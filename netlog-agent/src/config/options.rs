@@ -37,6 +37,10 @@ words! {
         Neutron = "neutron",
         /// One flat JSON object a line.
         Json = "json",
+        /// Elastic Common Schema, as JSON.
+        Ecs = "ecs",
+        /// Network Activity of the Open Cybersecurity Schema Framework, as JSON.
+        Ocsf = "ocsf",
     }
 }
 

@@ -309,7 +309,12 @@ fn a_bad_value_names_file_line_section_key_value_and_what_is_allowed() {
             "log",
             "an absolute path, or nothing: the local syslog",
         ),
-        ("network_log", "format", "Text", "text | neutron | json"),
+        (
+            "network_log",
+            "format",
+            "Text",
+            "text | neutron | json | ecs | ocsf",
+        ),
         ("network_log", "timestamp", "iso", "rfc3164 | rfc3339"),
         (
             "network_log",

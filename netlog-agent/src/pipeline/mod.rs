@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
 use netlog_core::classify::{Classified, Observation, Scratch, Tables};
+use netlog_core::drift::DriftWatch;
 use netlog_core::flow::Cookie;
 use netlog_core::ledger::Ledger;
 use netlog_core::record::{Action, Recorder};
@@ -49,6 +50,7 @@ pub struct Pipeline {
     tables: Cache<Arc<ArcSwap<Tables>>, Arc<Tables>>,
     ledger: Arc<Ledger>,
     sessions: SessionTable,
+    drift: DriftWatch,
     scratch: Scratch,
     recorder: Recorder,
     clock: LocalClock,
@@ -74,6 +76,7 @@ impl Pipeline {
             seed,
         } = parts;
         Self {
+            drift: DriftWatch::new(DriftWatch::DEFAULT_GRACE, tables.load_full()),
             tables: Cache::new(tables),
             ledger,
             sessions: SessionTable::new(
@@ -121,6 +124,7 @@ impl Pipeline {
         let Self {
             tables,
             sessions,
+            drift,
             scratch,
             recorder,
             limiter,
@@ -129,7 +133,9 @@ impl Pipeline {
             batch_since,
             ..
         } = self;
-        let classified = tables.load().classify(&seen, &summary, scratch, |event| {
+        let tables = tables.load();
+        drift.tables(tables, now);
+        let classified = tables.classify(&seen, &summary, scratch, |event| {
             event.counters.events.add(1);
             if event.action == Action::Accept
                 && let Some(key) = SessionKey::new(event.slot, event.direction, &summary)
@@ -174,6 +180,9 @@ impl Pipeline {
             };
             recycle(spare, refused);
         });
+        for suspect in scratch.suspects() {
+            drift.suspect(suspect, now);
+        }
         match classified {
             Classified::Events(_) => {}
             Classified::Unwanted => ledger.unwanted.add(1),
@@ -189,8 +198,16 @@ impl Pipeline {
         self.ledger.malformed.add(1);
     }
 
-    /// Lets records out of the limiter's queue whose time has come.
+    /// Lets records out of the limiter's queue whose time has come, and counts drift that has
+    /// had its time of grace.
     pub fn release(&mut self, now: Duration) {
+        if self.drift.deadline().is_some() {
+            self.drift.tables(self.tables.load(), now);
+            while let Some(suspect) = self.drift.confirmed(now) {
+                self.ledger.port(suspect.slot).drifted.add(1);
+            }
+            self.ledger.drift_unjudged.set(self.drift.unjudged());
+        }
         while let Some((slot, record)) = self.limiter.release(now) {
             if self.batch.is_empty() {
                 self.batch_since = now;
@@ -214,7 +231,10 @@ impl Pipeline {
 
     /// When [`release`](Self::release) has something to do.
     pub fn deadline(&self) -> Option<Duration> {
-        self.limiter.next_release()
+        [self.limiter.next_release(), self.drift.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Hands everything over, what waits in the limiter's queue included: for the end.

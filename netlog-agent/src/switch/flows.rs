@@ -316,7 +316,7 @@ mod tests {
         changes
     }
 
-    fn found(stats: &[FlowStats]) -> Flows {
+    fn having(stats: &[FlowStats]) -> Flows {
         let mut flows = Flows::default();
         flows.found(stats);
         flows
@@ -388,12 +388,12 @@ mod tests {
         let wanted = log_flows(1, 7, true, true);
         let mut flows = Flows::default();
         flows.apply(&changes(&flows, &wanted));
-        let mut listed = stats(&flows);
-        assert!(changes(&found(&listed), &wanted).is_empty());
+        let mut found = stats(&flows);
+        assert!(changes(&having(&found), &wanted).is_empty());
 
-        listed[2].instructions.clear();
-        listed[4].idle_timeout = 10;
-        let mended = changes(&found(&listed), &wanted);
+        found[2].instructions.clear();
+        found[4].idle_timeout = 10;
+        let mended = changes(&having(&found), &wanted);
         assert_eq!(mended.len(), 2);
         assert!(
             mended
@@ -421,7 +421,7 @@ mod tests {
             let (before, after) = (of(&before), of(&after));
             let mut flows = Flows::default();
             flows.apply(&changes(&flows, &before));
-            let needed = changes(&found(&stats(&flows)), &after);
+            let needed = changes(&having(&stats(&flows)), &after);
             prop_assert!(needed.len() <= before.len() + after.len());
             flows.apply(&needed);
             prop_assert!(changes(&flows, &after).is_empty());

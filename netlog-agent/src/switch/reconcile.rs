@@ -25,6 +25,10 @@ use super::harm::{Harm, Obstacle};
 /// How long after a refusal the log flows are tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How long after the first news of harm it is repaired: whoever deletes many flows takes as long
+/// to tell, and shall be reported once.
+const GATHER: Duration = Duration::from_millis(10);
+
 /// How soon and how rarely a repair may follow another: whoever removes our flows again and again
 /// shall not keep the switch busy with us.
 const REPAIR: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
@@ -191,6 +195,7 @@ impl Reconciler {
             Phase::Resting(until) if until <= now => self.phase = Phase::Idle,
             _ => return Ok(()),
         }
+        let parts = self.parts();
         match self.monitor {
             Monitor::Unasked => {
                 let monitors = Request::Monitor(self.monitors());
@@ -198,10 +203,12 @@ impl Reconciler {
                 return Ok(());
             }
             Monitor::Paused => return Ok(()),
-            Monitor::Missing { reread } if reread <= now => self.read = 0,
+            Monitor::Missing { reread } if reread <= now && self.read == parts.len() => {
+                self.read = 0;
+            }
             Monitor::Missing { .. } | Monitor::Running => {}
         }
-        if let Some(part) = self.parts().get(self.read) {
+        if let Some(part) = parts.get(self.read) {
             if self.read == 0 {
                 self.flows = Flows::default();
             }
@@ -242,7 +249,10 @@ impl Reconciler {
             FlowUpdate::Full(update) => {
                 if self.flows.note(update, &self.profile) {
                     self.stale = true;
-                    self.harmed_at.get_or_insert(now);
+                    if self.harmed_at.is_none() {
+                        self.harmed_at = Some(now);
+                        self.repair_at = self.repair_at.max(now + GATHER);
+                    }
                 }
                 if update.event == FlowUpdateEvent::REMOVED && self.flows.is_empty(update.table_id)
                 {

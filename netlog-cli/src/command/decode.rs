@@ -2,15 +2,12 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use netlog_packet::{Fragment, Network, Packet, Payload, Summary, Transport};
-use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use netlog_core::record::{self, Recorder, Timestamp, TimestampStyle};
+use netlog_packet::{Packet, Payload};
 
 use crate::Streams;
 use crate::capture::{Capture, CaptureError, Frame};
@@ -43,23 +40,44 @@ pub enum Layout {
     Text,
     /// 'pkt=' and the headers, byte for byte as Neutron logs them
     Neutron,
-    /// One JSON object
+    /// One flat JSON object
     Json,
+    /// Elastic Common Schema, as JSON
+    Ecs,
+    /// Network Activity of the Open Cybersecurity Schema Framework, as JSON
+    Ocsf,
 }
 
-/// Prints one line for each frame of a capture. A damaged one gives what can be read
-/// before it gives an error.
+impl From<Layout> for record::Layout {
+    fn from(layout: Layout) -> Self {
+        match layout {
+            Layout::Text => Self::Text,
+            Layout::Neutron => Self::Neutron,
+            Layout::Json => Self::Json,
+            Layout::Ecs => Self::Ecs,
+            Layout::Ocsf => Self::Ocsf,
+        }
+    }
+}
+
+/// Prints one line for each frame of a capture: the record that the agent would write of it,
+/// without what only the agent knows, which is the verdict, the port and who logs it. A
+/// damaged capture gives what can be read before it gives an error.
 pub fn decode(args: &DecodeArgs, streams: &mut Streams<'_>) -> Result<(), Error> {
-    let mut printer = Printer {
-        layout: args.format,
+    let format = record::Format {
+        layout: args.format.into(),
+        timestamp: TimestampStyle::Rfc3339,
         payload: if args.payload {
             Payload::Include
         } else {
             Payload::Omit
         },
+        ..record::Format::default()
+    };
+    let mut printer = Printer {
+        recorder: Recorder::new(format),
         out: &mut *streams.stdout,
-        frames: 0,
-        text: Vec::new(),
+        line: Vec::new(),
     };
     if args.file == Path::new("-") {
         let failed = |cause: CaptureError| file_error(Path::new("standard input"), &cause);
@@ -104,11 +122,9 @@ fn progress(size: u64) -> ProgressBar {
 
 /// Prints frames; its buffer is used again for each.
 struct Printer<'a> {
-    layout: Layout,
-    payload: Payload,
+    recorder: Recorder,
     out: &'a mut dyn Write,
-    frames: u64,
-    text: Vec<u8>,
+    line: Vec<u8>,
 }
 
 impl Printer<'_> {
@@ -132,131 +148,15 @@ impl Printer<'_> {
     }
 
     fn print(&mut self, frame: Frame<'_>) -> Result<(), Error> {
-        self.frames += 1;
         let packet = Packet::decode(frame.data);
-        let time = frame.time.and_then(rfc3339);
-        self.text.clear();
-        match (self.layout, &time) {
-            (Layout::Text, Some(time)) => write!(self.text, "{time} ")?,
-            (Layout::Neutron, _) => self.text.extend_from_slice(b"pkt="),
-            (Layout::Text, None) | (Layout::Json, _) => {}
-        }
-        packet.write_text(self.payload, &mut self.text);
-        if self.layout == Layout::Json {
-            let headers = String::from_utf8_lossy(&self.text);
-            let object = Object::new(self.frames, time.as_deref(), frame, &packet, &headers);
-            serde_json::to_writer(&mut *self.out, &object).map_err(std::io::Error::from)?;
-        } else {
-            self.out.write_all(&self.text)?;
-        }
-        Ok(self.out.write_all(b"\n")?)
-    }
-}
-
-fn rfc3339(nanoseconds: i128) -> Option<String> {
-    let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok()?;
-    time.format(&Rfc3339).ok()
-}
-
-/// A frame in JSON; what it does not have is left out.
-#[derive(Serialize)]
-struct Object<'a> {
-    /// The frame's number in the capture, from 1.
-    frame: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timestamp: Option<&'a str>,
-    /// Bytes on the wire.
-    length: usize,
-    /// Bytes in the capture.
-    captured: usize,
-    src_mac: String,
-    dst_mac: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    vlan: Option<u16>,
-    ethertype: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    src_ip: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dst_ip: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    protocol: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fragment: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    src_port: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dst_port: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    icmp_type: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    icmp_code: Option<u8>,
-    /// The headers as text.
-    headers: &'a str,
-}
-
-impl<'a> Object<'a> {
-    fn new(
-        number: u64,
-        timestamp: Option<&'a str>,
-        frame: Frame<'_>,
-        packet: &Packet<'_>,
-        headers: &'a str,
-    ) -> Self {
-        let Summary {
-            dl_src,
-            dl_dst,
-            vlan,
-            dl_type,
-            network,
-            protocol,
-            fragment,
-            transport,
-            ..
-        } = packet.summary();
-        let (src_ip, dst_ip) = match network {
-            Network::Ipv4 { src, dst } => (Some(src.into()), Some(dst.into())),
-            Network::Ipv6 { src, dst } => (Some(src.into()), Some(dst.into())),
-            Network::Arp { spa, tpa, .. } => (Some(spa.into()), Some(tpa.into())),
-            Network::None => (None, None),
-        };
-        let (src_port, dst_port) = match transport {
-            Transport::Tcp {
-                src_port, dst_port, ..
-            }
-            | Transport::Udp { src_port, dst_port }
-            | Transport::Sctp {
-                src_port, dst_port, ..
-            } => (Some(src_port), Some(dst_port)),
-            _ => (None, None),
-        };
-        let (icmp_type, icmp_code) = match transport {
-            Transport::Icmp { kind, code, .. } | Transport::Icmpv6 { kind, code, .. } => {
-                (Some(kind), Some(code))
-            }
-            _ => (None, None),
-        };
-        Self {
-            frame: number,
-            timestamp,
-            length: frame.length,
-            captured: frame.data.len(),
-            src_mac: dl_src.to_string(),
-            dst_mac: dl_dst.to_string(),
-            vlan,
-            ethertype: dl_type,
-            src_ip,
-            dst_ip,
-            protocol,
-            fragment: match fragment {
-                Fragment::None => None,
-                Fragment::First => Some("first"),
-                Fragment::Later => Some("later"),
-            },
-            src_port,
-            dst_port,
-            icmp_type,
-            icmp_code,
-            headers,
-        }
+        // A record tells times up to 2262.
+        let time = frame.time.and_then(|nanos| i64::try_from(nanos).ok());
+        let time = time.map(|unix_nanos| Timestamp {
+            unix_nanos,
+            utc_offset: 0,
+        });
+        self.line.clear();
+        self.recorder.write_packet(time, &packet, &mut self.line);
+        Ok(self.out.write_all(&self.line)?)
     }
 }

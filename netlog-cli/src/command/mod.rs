@@ -1,6 +1,7 @@
 //! The commands, one module each.
 
 pub mod decode;
+pub mod explain;
 pub mod generate;
 pub mod log;
 pub mod loggable;

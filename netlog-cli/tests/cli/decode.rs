@@ -99,19 +99,33 @@ fn captures_have_times() {
     let outcome = decode(&file, &[]);
     assert_eq!(
         outcome.stdout,
-        format!("2025-11-05T09:05:07Z {HEADERS}\n2025-11-05T09:05:07.000001Z {HEADERS}\n")
+        format!("2025-11-05T09:05:07.000000Z {HEADERS}\n2025-11-05T09:05:07.000001Z {HEADERS}\n")
     );
     let outcome = decode(&file, &["--format", "json"]);
-    let line = outcome.stdout.lines().last().unwrap();
     assert_eq!(
-        line,
-        format!(
-            "{{\"frame\":2,\"timestamp\":\"2025-11-05T09:05:07.000001Z\",\"length\":56,\
-             \"captured\":56,\"src_mac\":\"fa:16:3e:11:22:33\",\"dst_mac\":\"fa:16:3e:44:55:66\",\
-             \"ethertype\":2048,\"src_ip\":\"10.0.0.5\",\"dst_ip\":\"192.168.100.7\",\"protocol\":6,\
-             \"src_port\":43210,\"dst_port\":443,\"headers\":\"{HEADERS}\"}}"
-        )
+        outcome.stdout.lines().last().unwrap(),
+        "{\"time\":\"2025-11-05T09:05:07.000001000Z\",\
+         \"eth_src\":\"fa:16:3e:11:22:33\",\"eth_dst\":\"fa:16:3e:44:55:66\",\"eth_type\":2048,\
+         \"src_ip\":\"10.0.0.5\",\"dst_ip\":\"192.168.100.7\",\"ip_length\":42,\
+         \"protocol\":\"tcp\",\"protocol_number\":6,\"src_port\":43210,\"dst_port\":443,\
+         \"tcp_flags\":[\"PSH\",\"ACK\"],\"tcp_seq\":287454020}"
     );
+}
+
+#[test]
+fn schemas_have_their_names() {
+    let frame = bytes(&SEGMENT.replace(' ', ""));
+    let file = pcap(&[&frame]);
+    let line = |layout| -> Value {
+        serde_json::from_str(&decode(&file, &["--format", layout]).stdout).unwrap()
+    };
+    let ecs = line("ecs");
+    assert_eq!(ecs["@timestamp"], "2025-11-05T09:05:07.000000000Z");
+    assert_eq!(ecs["source.ip"], "10.0.0.5");
+    let ocsf = line("ocsf");
+    assert_eq!(ocsf["class_uid"], 4001);
+    assert_eq!(ocsf["time"], 1_762_333_507_000_u64);
+    assert_eq!(ocsf["dst_endpoint"]["port"], 443);
 }
 
 #[test]
@@ -160,7 +174,7 @@ fn what_can_be_read_comes_before_the_error() {
 #[test]
 fn every_frame_is_one_line() {
     let frames: [&[u8]; 3] = [b"", b"short", &[0xff; 200]];
-    for layout in ["text", "neutron", "json"] {
+    for layout in ["text", "neutron", "json", "ecs", "ocsf"] {
         let outcome = decode(&pcap(&frames), &["--format", layout, "--payload"]);
         assert_eq!(outcome.stdout.lines().count(), 3, "{layout}");
     }

@@ -4,6 +4,7 @@
 
 mod agent;
 mod decode;
+mod explain;
 mod generate;
 mod openstack;
 mod output;

@@ -59,18 +59,22 @@ pub enum Reason {
     DhcpOrRaServer,
     /// The rule that allowed its connection is gone.
     RuleWithdrawn,
+    /// A rule of the port allows it, as far as is known, and the switch dropped it nevertheless:
+    /// the inventory or the switch is not up to date.
+    RuleNotApplied,
     /// The switch did not say.
     Unknown,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NoRule,
         Self::InvalidState,
         Self::AntiSpoof,
         Self::DhcpOrRaServer,
         Self::RuleWithdrawn,
+        Self::RuleNotApplied,
         Self::Unknown,
     ];
 
@@ -82,6 +86,7 @@ impl Reason {
             Self::AntiSpoof => "anti-spoof",
             Self::DhcpOrRaServer => "dhcp-or-ra-server",
             Self::RuleWithdrawn => "rule-withdrawn",
+            Self::RuleNotApplied => "rule-not-applied",
             Self::Unknown => "unknown",
         }
     }

@@ -1,0 +1,7 @@
+//! Records in the `ocsf` layout.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|frame: &[u8]| {
+    netlog_fuzz::records(netlog_core::record::Layout::Ocsf, frame);
+});
