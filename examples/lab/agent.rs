@@ -82,6 +82,7 @@ impl<'a> Agent<'a> {
             mgmt = lab.mgmt_socket(crate::BR_INT).display(),
             inventory = place("inventory.json"),
             database = place("netlog.db"),
+            audit = place("audit.log"),
             api = place("api.sock"),
             tokens = tokens.display(),
         );
