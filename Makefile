@@ -12,7 +12,8 @@ demo: prerequisites ## Start the lab and walk through the operator's workflow wi
 
 test: prerequisites ## Run all tests, the live ones included
 	cargo build --workspace --bins --locked
-	cargo test --workspace --locked --no-fail-fast
+	@netlog-agent/tests/openstack-client; client=$$?; \
+	cargo test --workspace --locked --no-fail-fast && exit $$client
 
 lint: ## Check formatting, lints and documentation
 	cargo fmt --all --check

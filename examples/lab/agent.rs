@@ -77,11 +77,13 @@ impl<'a> Agent<'a> {
             "[ovs]\novsdb_connection = unix:{db}\nopenflow_socket = {mgmt}\n\
              [inventory]\npath = {inventory}\n\
              [database]\npath = {database}\n\
+             [audit]\npath = {audit}\n\
              [api]\nbind = unix:{api}\nauth_strategy = static-tokens\ntokens_file = {tokens}\n",
             db = lab.db_socket().display(),
             mgmt = lab.mgmt_socket(crate::BR_INT).display(),
             inventory = place("inventory.json"),
             database = place("netlog.db"),
+            audit = place("audit.log"),
             api = place("api.sock"),
             tokens = tokens.display(),
         );

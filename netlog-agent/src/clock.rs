@@ -17,8 +17,15 @@ pub fn monotonic() -> Duration {
 
 /// The time of day in UTC, to the second.
 pub fn utc_now() -> UtcDateTime {
-    let Timespec { tv_sec, .. } = clock_gettime(ClockId::Realtime);
-    UtcDateTime::from_unix_timestamp(tv_sec).unwrap_or(UtcDateTime::UNIX_EPOCH)
+    let now = utc_exact();
+    now.replace_nanosecond(0).unwrap_or(now)
+}
+
+/// The time of day in UTC, as exact as the system knows it.
+pub fn utc_exact() -> UtcDateTime {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Realtime);
+    let nanos = i128::from(tv_sec) * 1_000_000_000 + i128::from(tv_nsec);
+    UtcDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(UtcDateTime::UNIX_EPOCH)
 }
 
 /// The time of day with the local time zone, for records.

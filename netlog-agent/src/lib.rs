@@ -4,7 +4,8 @@
 //! the bridge ([`ovsdb`]), from a file which security groups and rules exist ([`inventory`]), and
 //! from operators what to log ([`api`], kept in [`store`]). From these it works out the log flows
 //! that the switch should have, puts them in force ([`switch`]), and turns what they report into
-//! records ([`pipeline`]). [`agent`] is the composition, the only module that knows all the others.
+//! records ([`pipeline`]). What happens to the logging itself goes to the audit log ([`audit`]).
+//! [`agent`] is the composition, the only module that knows all the others.
 //!
 //! # Threads
 //!
@@ -15,7 +16,7 @@
 //! | `control` | compares the switch's flows with those wanted, and changes them |
 //! | `sink-…` | writes batches |
 //! | `ovsdb` | keeps a monitor session with ovsdb-server |
-//! | `inventory` | waits for the inventory file to change |
+//! | `inventory`, `policy` | wait for the file to change |
 //! | `api` | serves HTTP on tokio's current-thread runtime |
 //! | `signals` | turns signals into messages |
 //!
@@ -39,10 +40,12 @@
 
 pub mod agent;
 pub mod api;
+pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod inventory;
 pub mod ovsdb;
 pub mod pipeline;
+pub mod reload;
 pub mod store;
 pub mod switch;

@@ -14,7 +14,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
-use netlog_agent::api::{Agent, Api, Auth, router};
+use netlog_agent::api::{Agent, Api, Auth, TrustedPeers, router};
+use netlog_agent::audit::Audit;
 use netlog_agent::store::{Store, StoreError};
 use netlog_core::inventory::Inventory;
 use netlog_core::log::{LogDrivers, LogObject, LoggedEvent};
@@ -44,7 +45,7 @@ struct Exchange {
 }
 
 /// Where netlog answers otherwise: group, case, our status, our error's type or "", and why.
-const OURS: [(&str, &str, u16, &str, &str); 9] = [
+const OURS: [(&str, &str, u16, &str, &str); 12] = [
     (
         "loggable-resources",
         "list ?limit=1",
@@ -93,6 +94,27 @@ const OURS: [(&str, &str, u16, &str, &str); 9] = [
         400,
         "BadRequest",
         "upstream fails; what is being created has no revision",
+    ),
+    (
+        "cascade",
+        "after",
+        200,
+        "",
+        "upstream keeps disabled logs of what is deleted; none is left dangling here",
+    ),
+    (
+        "cascade",
+        "enable a log whose SG is gone",
+        404,
+        "LogResourceNotFound",
+        "it went with the group",
+    ),
+    (
+        "cascade",
+        "enable a log whose target port is gone",
+        404,
+        "LogResourceNotFound",
+        "it went with the port",
     ),
     (
         "policy",
@@ -190,12 +212,16 @@ impl World {
                 drivers: LogDrivers::default(),
                 auth,
                 policy: Arc::new(ArcSwap::from_pointee(Policy::default())),
+                audit: Arc::new(Audit::new(|_| ())),
                 clock: now,
             })
         };
         let servers = BTreeMap::from([
             ("noauth", server(Auth::NoAuth)),
-            ("trusted-headers", server(Auth::TrustedHeaders)),
+            (
+                "trusted-headers",
+                server(Auth::TrustedHeaders(TrustedPeers::default())),
+            ),
         ]);
         let mut world = Self {
             document,
@@ -224,7 +250,10 @@ impl World {
             objects.retain(|object| object["id"] != id);
             assert_eq!(objects.len() + 1, before, "{id} was not there");
         });
-        self.store.delete_logs_of(&[id.parse().unwrap()]).unwrap();
+        let (drivers, inventory) = (LogDrivers::default(), self.inventory.load());
+        self.store
+            .delete_dangling_logs(|log| drivers.is_dangling(log, &inventory))
+            .unwrap();
     }
 
     fn forget_logs(&self) {

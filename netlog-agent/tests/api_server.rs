@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use netlog_agent::api::{
     Agent, Api, Auth, IN_FORCE_TIMEOUT, Listener, MAX_BODY, StaticToken, policy, serve,
 };
+use netlog_agent::audit::Audit;
 use netlog_agent::config::Bind;
 use netlog_agent::store::Store;
 use netlog_core::inventory::Inventory;
@@ -83,6 +84,7 @@ fn start_on(listener: Listener, address: SocketAddr, auth: Auth) -> Server {
         drivers: LogDrivers::default(),
         auth,
         policy: Arc::clone(&policy),
+        audit: Arc::new(Audit::new(|_| ())),
         clock: || UtcDateTime::UNIX_EPOCH,
     };
     let (stop, stopping) = oneshot::channel();

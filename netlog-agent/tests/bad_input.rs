@@ -3,109 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod host;
+
 use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 
-/// An agent's folder, with a configuration and an inventory that are right.
-struct Host {
-    directory: tempfile::TempDir,
-}
-
-impl Host {
-    fn new() -> Self {
-        let host = Self {
-            directory: tempfile::tempdir().unwrap(),
-        };
-        host.write("inventory.json", r#"{"ports": [], "security_groups": []}"#);
-        host.configure("");
-        host
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
-    }
-
-    /// Writes the configuration: what is needed, and `more`.
-    fn configure(&self, more: &str) {
-        let place = |name: &str| self.path(name).display().to_string();
-        let text = format!(
-            "[ovs]\novsdb_connection = unix:{}\nopenflow_socket = {}\n\
-             [inventory]\npath = {}\n[database]\npath = {}\n[api]\nbind = unix:{}\n\
-             [network_log]\nlocal_output_log_base = {}\n{more}",
-            place("db.sock"),
-            place("br-int.mgmt"),
-            place("inventory.json"),
-            place("netlog.db"),
-            place("api.sock"),
-            place("events.log"),
-        );
-        self.write("netlog.conf", &text);
-    }
-
-    fn agent(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_netlog-agent"));
-        command.arg("--config-file").arg(self.path("netlog.conf"));
-        command
-    }
-
-    /// Runs an agent that must not start, and returns what it said.
-    fn refused(&self) -> String {
-        let output = self.agent().output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success(), "{said}");
-        assert_eq!(said.matches("ERROR").count(), 1, "one error: {said}");
-        said
-    }
-
-    /// Starts an agent and waits until its API answers.
-    fn start(&self) -> Running {
-        let child = self.agent().stderr(Stdio::piped()).spawn().unwrap();
-        let mut running = Running {
-            child,
-            api: self.path("api.sock"),
-        };
-        while UnixStream::connect(&running.api).is_err() {
-            let ended = running.child.try_wait().unwrap();
-            assert!(ended.is_none(), "the agent ended: {ended:?}");
-            std::thread::yield_now();
-        }
-        running
-    }
-}
-
-struct Running {
-    child: Child,
-    api: PathBuf,
-}
-
-impl Running {
-    /// One request to the API; status line, headers and body of the answer.
-    fn request(&self, method: &str, path: &str, body: &str) -> String {
-        let mut socket = UnixStream::connect(&self.api).unwrap();
-        let length = body.len();
-        write!(
-            socket,
-            "{method} {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\
-             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).unwrap();
-        answer
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
+use host::Host;
 
 fn contains_all(said: &str, parts: &[&str]) {
     for part in parts {
@@ -142,7 +45,7 @@ fn each_mistake_gets_an_error_that_names_file_key_or_object() {
     );
 
     for (log, cause) in [
-        (host.directory.path().display().to_string(), "directory"),
+        (host.path("").display().to_string(), "directory"),
         (format!("{conf}/events.log"), "Not a directory"),
         (
             host.path("missing/events.log").display().to_string(),

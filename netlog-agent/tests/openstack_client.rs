@@ -2,21 +2,25 @@
 //! printed when it spoke to Neutron (`fixtures/client_outputs.md`).
 //!
 //! It needs the client, so it runs only when asked to: `netlog-agent/tests/openstack-client`
-//! installs the client and runs it. `OPENSTACK` names the client's program.
+//! installs the client and runs it, and so does `make test`. `OPENSTACK_PYTHON` names a Python that
+//! has the client.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeSet;
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use netlog_agent::api::{Agent, Api, Auth, Listener, serve};
+use netlog_agent::audit::Audit;
 use netlog_agent::clock;
 use netlog_agent::store::{Store, StoreError};
 use netlog_core::inventory::Inventory;
 use netlog_core::log::LogDrivers;
 use netlog_core::policy::Policy;
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -129,15 +133,60 @@ fn scrubbed(text: &str) -> String {
     scrubbed.trim_end().to_owned()
 }
 
+/// The OpenStack client, in a Python that runs one command after the other
+/// (`openstack_client.py`).
+struct Client {
+    python: Child,
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+/// What a command printed.
+#[derive(Deserialize)]
+struct Printed {
+    exit: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Client {
+    fn start() -> Self {
+        let python = std::env::var("OPENSTACK_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/openstack_client.py");
+        let mut python = Command::new(python)
+            .arg(script)
+            .env("COLUMNS", "500")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            commands: python.stdin.take().unwrap(),
+            answers: BufReader::new(python.stdout.take().unwrap()),
+            python,
+        }
+    }
+
+    fn run(&mut self, command: &str) -> Printed {
+        writeln!(self.commands, "{command}").unwrap();
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).unwrap();
+        assert!(
+            !answer.is_empty(),
+            "the client does not run: see the head of this file"
+        );
+        serde_json::from_str(&answer).unwrap()
+    }
+
+    fn end(mut self) {
+        drop(self.commands);
+        assert!(self.python.wait().unwrap().success());
+    }
+}
+
 #[test]
 fn the_openstack_client_prints_what_it_prints_with_neutron() {
-    let client = std::env::var("OPENSTACK").unwrap_or_else(|_| "openstack".to_owned());
-    let found = Command::new(&client).arg("--version").output();
-    assert!(
-        found.is_ok(),
-        "{client} does not run: see the head of this file"
-    );
-
+    let mut client = Client::start();
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::open(folder.path().join("netlog.db")).unwrap());
     let api = Api {
@@ -147,6 +196,7 @@ fn the_openstack_client_prints_what_it_prints_with_neutron() {
         drivers: LogDrivers::default(),
         auth: Auth::NoAuth,
         policy: Arc::new(ArcSwap::from_pointee(Policy::default())),
+        audit: Arc::new(Audit::new(|_| ())),
         clock: clock::utc_now,
     };
     let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -171,14 +221,13 @@ fn the_openstack_client_prints_what_it_prints_with_neutron() {
     );
     for recorded in &commands {
         let arguments = recorded.command.strip_prefix("openstack").unwrap();
-        let line = format!("\"$0\" --os-auth-type none --os-endpoint {endpoint}{arguments}");
-        let output = Command::new("sh")
-            .args(["-c", &line, &client])
-            .env("COLUMNS", "500")
-            .output()
-            .unwrap();
-        let mut stdout = String::from_utf8(output.stdout).unwrap();
-        let stderr = String::from_utf8(output.stderr).unwrap();
+        let Printed {
+            exit,
+            mut stdout,
+            stderr,
+        } = client.run(&format!(
+            "openstack --os-auth-type none --os-endpoint {endpoint}{arguments}"
+        ));
         // A new log object gets the id that it has in the recording.
         for mut log in store.logs().unwrap() {
             if known.contains(&log.id) {
@@ -193,7 +242,6 @@ fn the_openstack_client_prints_what_it_prints_with_neutron() {
             store.create_logs(&[log]).unwrap();
             known.insert(id);
         }
-        let exit = output.status.code().unwrap();
         if exit != recorded.exit || scrubbed(&stdout) != scrubbed(&recorded.stdout) {
             differences.push(format!(
                 "{}\n--- recorded: exit {}\n{}\n--- now: exit {exit}\n{stdout}{stderr}",
@@ -208,6 +256,7 @@ fn the_openstack_client_prints_what_it_prints_with_neutron() {
             ));
         }
     }
+    client.end();
     drop(stop);
     server.join().unwrap();
     assert!(

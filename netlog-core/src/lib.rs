@@ -17,6 +17,8 @@
 //! [table of sessions](session) folds the repeats. A [recorder](record::Recorder) writes what is
 //! left, a line for each event. The [ledger] counts everything on the way.
 //!
+//! What happens to the logging itself is told in entries of another log, [audit].
+//!
 //! # Why it is pure
 //!
 //! Nothing here reads a clock, opens a file or socket, starts a thread or knows what async is.
@@ -47,6 +49,7 @@
 //!
 //! `examples/embed` in the repository goes the whole way from a frame to a record.
 
+pub mod audit;
 pub mod classify;
 pub mod drift;
 pub mod explain;

@@ -61,6 +61,13 @@ const ADMIN_OR_PROJECT_MANAGER: &str =
 const ADMIN_OR_PROJECT_READER: &str =
     "rule:admin_only or rule:service_api or (role:reader and project_id:%(project_id)s)";
 
+/// Names of rules for lists that Neutron's documentation sets beside those for single objects. A
+/// file that has only the one means the other too.
+const PLURALS: [(&str, &str); 2] = [
+    ("get_loggable_resources", "get_loggable_resource"),
+    ("get_logs", "get_log"),
+];
+
 /// How deep expressions and references may nest.
 const MAX_DEPTH: usize = 32;
 
@@ -175,6 +182,12 @@ impl Policy {
     pub fn with_rules(
         rules: impl IntoIterator<Item = (String, Value)>,
     ) -> Result<Self, PolicyError> {
+        let mut rules: BTreeMap<String, Value> = rules.into_iter().collect();
+        for (plural, rule) in PLURALS {
+            if let Some(expression) = rules.get(plural).cloned() {
+                rules.entry(rule.to_owned()).or_insert(expression);
+            }
+        }
         let mut policy = Self::default();
         let mut unread = BTreeMap::new();
         for (rule, expression) in rules {
@@ -539,6 +552,19 @@ mod tests {
         assert!(allows("a", &["x", "y"]));
         assert!(!allows("a", &["x"]));
         assert!(allows("b", &[]));
+    }
+
+    #[test]
+    fn a_rule_for_a_list_stands_for_its_objects_unless_they_have_one() {
+        let allows = |json: &str, rule: &str| {
+            let policy = read(json).unwrap();
+            policy.allows(rule, &Credentials::default(), &json!({}))
+        };
+        let plural = r#"{"get_loggable_resources": "rule:regular_user"}"#;
+        assert!(allows(plural, "get_loggable_resource"));
+        assert!(!allows(plural, "get_log"));
+        let both = r#"{"get_logs": "@", "get_log": "!"}"#;
+        assert!(!allows(both, "get_log"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use netlog_core::audit::{Action, Outcome};
 use netlog_core::classify::Tables;
 use netlog_core::flow::FlowProfile;
 use netlog_core::ledger::Ledger;
@@ -25,21 +26,26 @@ use signal_hook::iterator::Signals;
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use self::state::{Agent, Message, Parts};
+use self::state::{Agent, Files, Message, Parts};
 use self::status::Status;
 use crate::api::policy::{self, PolicyFileError};
 use crate::api::tokens::{self, TokensError};
 use crate::api::{self, Api, Auth, BindError, Listener};
+use crate::audit::Audit;
 use crate::clock;
 use crate::config::{self, AuthStrategy, Config};
-use crate::inventory::{self, FileError, Watcher};
+use crate::inventory::{self, FileError};
 use crate::ovsdb;
 use crate::pipeline::{self, Pipeline};
+use crate::reload::{WatchError, Watcher};
 use crate::store::{Store, StoreError};
 use crate::switch::Switch;
 
 /// Batches that wait for the sink at most.
 const SINK_QUEUE: usize = 256;
+
+/// Entries that wait to be written to the audit log at most.
+const AUDIT_QUEUE: usize = 1024;
 
 /// How long the sink may take at the end for what it has not written yet.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -66,6 +72,12 @@ pub enum Error {
     /// Nobody knows what callers may do.
     #[error("[oslo_policy] policy_file: {0}")]
     Policy(#[from] PolicyFileError),
+    /// A file cannot be watched for changes.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// The audit log cannot be written.
+    #[error("[audit] path: {0}")]
+    Audit(SinkError),
     /// The API cannot listen.
     #[error("[api] bind: {0}")]
     Bind(#[from] BindError),
@@ -82,7 +94,7 @@ pub enum Error {
 pub fn check(config: &Config) -> Result<(), Error> {
     limits(config)?;
     auth(config)?;
-    policy(config)?;
+    load_policy(config)?;
     inventory::load(&config.inventory.path)?;
     Ok(())
 }
@@ -97,9 +109,11 @@ pub fn run(config: &Config) -> Result<(), Error> {
     let inventory = Arc::new(ArcSwap::from_pointee(inventory::load(inventory_path)?));
     let store = Arc::new(Store::open(&config.database.path)?);
     let sink = sink(config)?;
+    let audit_sink = audit_sink(config)?;
+    let audit = Arc::new(Audit::to_sink(&audit_sink));
     let format = format(config);
     let auth = auth(config)?;
-    let rules = Arc::new(ArcSwap::from_pointee(policy(config)?));
+    let policy = Arc::new(ArcSwap::from_pointee(load_policy(config)?));
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -115,8 +129,11 @@ pub fn run(config: &Config) -> Result<(), Error> {
         bridge.clone(),
         Arc::clone(&ledger),
         sink.counters(),
+        audit_sink.counters(),
     ));
 
+    let start = audit.did(Action::Start, Outcome::Success, audit.agent());
+    audit.record(&start.message(format_args!("bridge {bridge}, API on {}", config.api.bind)));
     let signals = watch_signals(sender.clone())?;
     let pipeline = Pipeline::new(pipeline::Parts {
         tables: Arc::clone(&tables),
@@ -138,6 +155,13 @@ pub fn run(config: &Config) -> Result<(), Error> {
             inventory: Arc::clone(&inventory),
             tables,
             ledger,
+            drivers: LogDrivers::default(),
+            policy: Arc::clone(&policy),
+            audit: Arc::clone(&audit),
+            files: Files {
+                inventory: inventory_path.clone(),
+                policy: config.oslo_policy.policy_file.clone(),
+            },
             status: Arc::clone(&status),
         },
         switch,
@@ -146,7 +170,15 @@ pub fn run(config: &Config) -> Result<(), Error> {
         config.ovs.ovsdb_connection.clone(),
         tell(&sender, Message::Ovsdb),
     )?;
-    let watcher = Watcher::start(inventory_path, tell(&sender, Message::Inventory))?;
+    let mut watchers = vec![Watcher::start("inventory", inventory_path, {
+        let (path, mut tell) = (inventory_path.clone(), tell(&sender, Message::Inventory));
+        move || tell(inventory::load(&path))
+    })?];
+    if let Some(path) = &config.oslo_policy.policy_file {
+        let (file, mut tell) = (path.clone(), tell(&sender, Message::Policy));
+        let watcher = Watcher::start("policy", path, move || tell(policy::load(&file)))?;
+        watchers.push(watcher);
+    }
 
     let api = Api {
         store,
@@ -157,7 +189,8 @@ pub fn run(config: &Config) -> Result<(), Error> {
         }),
         drivers: LogDrivers::default(),
         auth,
-        policy: Arc::clone(&rules),
+        policy,
+        audit: Arc::clone(&audit),
         clock: clock::utc_now,
     };
     let (stop_api, stopped) = oneshot::channel::<()>();
@@ -173,22 +206,29 @@ pub fn run(config: &Config) -> Result<(), Error> {
     info!(version = env!("CARGO_PKG_VERSION"), api = %config.api.bind, "netlog-agent started");
     agent.run(&messages, || {
         sink.reopen();
-        match policy(config) {
-            Ok(policy) => rules.store(Arc::new(policy)),
-            Err(error) => error!("{error}; the policy that was read before stays in force"),
-        }
+        audit_sink.reopen();
+        load_policy(config)
     });
 
     info!("stopping");
+    let reason = "a signal said so";
+    audit.record(
+        &audit
+            .did(Action::Stop, Outcome::Success, audit.agent())
+            .message(reason),
+    );
     drop(stop_api);
     signals.close();
-    drop(watcher);
+    drop(watchers);
     ovsdb.stop();
     if let Err(error) = sink.close(DRAIN_TIMEOUT) {
         error!("{error}");
     }
     // A panic of the API was reported by the panic hook.
     let _ = api.join();
+    if let Err(error) = audit_sink.close(DRAIN_TIMEOUT) {
+        error!("the audit log: {error}");
+    }
     info!("netlog-agent stopped");
     Ok(())
 }
@@ -205,12 +245,12 @@ fn limits(config: &Config) -> Result<Option<Limits>, LimitError> {
 fn auth(config: &Config) -> Result<Auth, TokensError> {
     Ok(match config.api.auth_strategy {
         AuthStrategy::NoAuth => Auth::NoAuth,
-        AuthStrategy::TrustedHeaders => Auth::TrustedHeaders,
+        AuthStrategy::TrustedHeaders => Auth::TrustedHeaders(config.api.trusted_peers.clone()),
         AuthStrategy::StaticTokens => Auth::StaticTokens(tokens::load(&config.api.tokens_file)?),
     })
 }
 
-fn policy(config: &Config) -> Result<Policy, PolicyFileError> {
+fn load_policy(config: &Config) -> Result<Policy, PolicyFileError> {
     match &config.oslo_policy.policy_file {
         Some(path) => policy::load(path),
         None => Ok(Policy::default()),
@@ -224,6 +264,18 @@ fn sink(config: &Config) -> Result<Worker, Error> {
         let syslog = &config.syslog;
         let sink = SyslogSink::new(&syslog.socket, syslog.facility.into(), &*syslog.tag);
         Worker::spawn(sink, SINK_QUEUE, Retry::default())
+    };
+    Ok(worker?)
+}
+
+fn audit_sink(config: &Config) -> Result<Worker, Error> {
+    let audit = &config.audit;
+    let worker = if let Some(path) = &audit.path {
+        let sink = FileSink::open(path).map_err(Error::Audit)?;
+        Worker::spawn(sink, AUDIT_QUEUE, Retry::default())
+    } else {
+        let sink = SyslogSink::new(&config.syslog.socket, audit.facility.into(), &*audit.tag);
+        Worker::spawn(sink, AUDIT_QUEUE, Retry::default())
     };
     Ok(worker?)
 }

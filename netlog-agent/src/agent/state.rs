@@ -7,19 +7,25 @@
 //! are still on their way out.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 
 use arc_swap::ArcSwap;
+use netlog_core::audit::{Action, Outcome};
 use netlog_core::classify::Tables;
 use netlog_core::flow::{AttachedPort, FlowProfile, LogFlow};
 use netlog_core::inventory::Inventory;
 use netlog_core::ledger::Ledger;
-use netlog_core::log::LogObject;
+use netlog_core::log::{LogDrivers, LogObject};
 use netlog_core::plan::{Plan, Planner};
+use netlog_core::policy::Policy;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use crate::api::policy::PolicyFileError;
+use crate::audit::{self, Audit};
 use crate::inventory::FileError;
 use crate::ovsdb::{self, Topology};
 use crate::store::{Store, StoreError};
@@ -38,6 +44,8 @@ pub(super) enum Message {
     Ovsdb(ovsdb::Event),
     /// News of the connection to the switch.
     Switch(switch::Event),
+    /// The policy file was read again.
+    Policy(Result<Policy, PolicyFileError>),
     /// Read again what can be read again.
     Reload,
     /// Finish and stop.
@@ -59,8 +67,23 @@ pub(super) struct Parts {
     pub(super) tables: Arc<ArcSwap<Tables>>,
     /// The counters, shared with the pipeline.
     pub(super) ledger: Arc<Ledger>,
+    /// Who knows what log objects may name.
+    pub(super) drivers: LogDrivers,
+    /// What callers of the API may do, shared with it.
+    pub(super) policy: Arc<ArcSwap<Policy>>,
+    /// Where all that happens to the logging is told.
+    pub(super) audit: Arc<Audit>,
+    /// The inventory file and the policy file, by the names they have in the audit log.
+    pub(super) files: Files,
     /// What `netlog status` shows, shared with the API.
     pub(super) status: Arc<Status>,
+}
+
+/// Files that are read again when they change.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) inventory: PathBuf,
+    pub(super) policy: Option<PathBuf>,
 }
 
 /// The agent's state.
@@ -85,26 +108,33 @@ impl Agent {
     /// # Errors
     /// When the log objects cannot be read.
     pub(super) fn new(parts: Parts, switch: Switch) -> Result<Self, StoreError> {
-        let logs = parts.store.logs()?;
-        Ok(Self {
+        let mut agent = Self {
+            logs: parts.store.logs()?,
             parts,
-            logs,
             planner: Planner::default(),
             topology: None,
             switch,
             attached: false,
             ticket: 0,
             waiting: VecDeque::new(),
-        })
+        };
+        // What was deleted while the agent was away.
+        agent.delete_dangling_logs();
+        Ok(agent)
     }
 
-    /// Works through messages until one says stop.
-    pub(super) fn run(mut self, messages: &mpsc::Receiver<Message>, reload: impl Fn()) {
+    /// Works through messages until one says stop. `reload` opens files anew, and reads the policy.
+    pub(super) fn run(
+        mut self,
+        messages: &mpsc::Receiver<Message>,
+        reload: impl Fn() -> Result<Policy, PolicyFileError>,
+    ) {
         while let Ok(message) = messages.recv() {
             match message {
                 Message::Stop => break,
-                Message::Reload => reload(),
+                Message::Reload => self.policy_changed(reload()),
                 Message::Inventory(told) => self.inventory_changed(told),
+                Message::Policy(told) => self.policy_changed(told),
                 Message::Logs(done) => self.logs_changed(done),
                 Message::Ovsdb(event) => self.ovsdb(event),
                 Message::Switch(event) => self.switch_event(event),
@@ -114,18 +144,92 @@ impl Agent {
     }
 
     fn inventory_changed(&mut self, told: Result<Inventory, FileError>) {
+        let file = audit::file("data/config", &self.parts.files.inventory);
         match told {
             Ok(inventory) if inventory == **self.parts.inventory.load() => {}
             Ok(inventory) => {
-                info!(
-                    ports = inventory.ports().count(),
-                    security_groups = inventory.security_groups().count(),
-                    "the inventory changed"
-                );
+                let ports = inventory.ports().count();
+                let groups = inventory.security_groups().count();
+                info!(ports, security_groups = groups, "the inventory changed");
                 self.parts.inventory.store(Arc::new(inventory));
+                let audit = &self.parts.audit;
+                audit.record(
+                    &audit
+                        .did(Action::Configure, Outcome::Success, file)
+                        .message(format_args!("{ports} ports, {groups} security groups")),
+                );
+                self.delete_dangling_logs();
                 self.renew(None);
             }
-            Err(error) => error!("{error}; the inventory that was read before stays in force"),
+            Err(error) => {
+                error!("{error}; the inventory that was read before stays in force");
+                let audit = &self.parts.audit;
+                let refused = audit.did(Action::Configure, Outcome::Failure, file);
+                audit.record(&refused.message(error));
+            }
+        }
+    }
+
+    /// Deletes the log objects that name a port or security group that the inventory in force
+    /// does not hold, enabled or not.
+    ///
+    /// The API takes a log object only if what it names is there, so what is not there any more
+    /// was deleted, be it while the agent was away. An inventory without any port and group is
+    /// taken for an accident of whoever writes it, and deletes nothing.
+    fn delete_dangling_logs(&mut self) {
+        let parts = &self.parts;
+        let inventory = parts.inventory.load();
+        if inventory.ports().next().is_none() && inventory.security_groups().next().is_none() {
+            return;
+        }
+        let dangling = |log: &LogObject| parts.drivers.is_dangling(log, &inventory);
+        let deleted = parts.store.delete_dangling_logs(dangling);
+        let logs = match deleted {
+            Ok(deleted) if deleted.is_empty() => return,
+            Ok(deleted) => {
+                for log in &deleted {
+                    warn!(log = %log.id, "log object deleted with the port or group it names");
+                    let event = parts
+                        .audit
+                        .did(Action::Delete, Outcome::Success, audit::log(log));
+                    let event =
+                        event.message("the port or security group that it names is deleted");
+                    parts.audit.record(&audit::change(event, Some(log), None));
+                }
+                parts.store.logs()
+            }
+            Err(error) => Err(error),
+        };
+        match logs {
+            Ok(logs) => self.logs = logs,
+            Err(error) => {
+                error!("cannot delete the log objects of what is deleted: {error}");
+                let file = audit::file("data/database", parts.store.path());
+                let failed = parts.audit.did(Action::Delete, Outcome::Failure, file);
+                parts.audit.record(&failed.message(error));
+            }
+        }
+    }
+
+    fn policy_changed(&self, told: Result<Policy, PolicyFileError>) {
+        let parts = &self.parts;
+        let Some(path) = &parts.files.policy else {
+            return;
+        };
+        let file = audit::file("data/security/policy", path);
+        match told {
+            Ok(policy) if policy == **parts.policy.load() => {}
+            Ok(policy) => {
+                info!("the policy changed");
+                parts.policy.store(Arc::new(policy));
+                let changed = parts.audit.did(Action::Configure, Outcome::Success, file);
+                parts.audit.record(&changed);
+            }
+            Err(error) => {
+                error!("{error}; the policy that was read before stays in force");
+                let refused = parts.audit.did(Action::Configure, Outcome::Failure, file);
+                parts.audit.record(&refused.message(error));
+            }
         }
     }
 
@@ -154,8 +258,12 @@ impl Agent {
                 match (before, topology.has_bridge(bridge)) {
                     (None | Some(true), false) => {
                         warn!("bridge {bridge} does not exist; waiting for it");
+                        self.tell_of_bridge(Outcome::Failure, "does not exist");
                     }
-                    (None | Some(false), true) => info!("bridge {bridge} is there"),
+                    (None | Some(false), true) => {
+                        info!("bridge {bridge} is there");
+                        self.tell_of_bridge(Outcome::Success, "is there");
+                    }
                     (Some(false), false) | (Some(true), true) => {}
                 }
                 self.topology = Some(topology);
@@ -172,6 +280,10 @@ impl Agent {
                     self.parts.bridge
                 );
                 self.attached = true;
+                self.tell_of_bridge(
+                    Outcome::Success,
+                    format_args!("attached, OpenFlow {version}"),
+                );
                 self.parts.status.attached(Some(version));
                 self.renew(None);
             }
@@ -181,6 +293,7 @@ impl Agent {
                     self.parts.bridge
                 );
                 self.attached = false;
+                self.tell_of_bridge(Outcome::Failure, format_args!("not attached: {reason}"));
                 self.parts.status.attached(None);
                 // Whoever waits is let go: the change is stored, and in force once the switch
                 // is back.
@@ -202,26 +315,48 @@ impl Agent {
                     "bridge {} refused the log flows: {reason}; trying again",
                     self.parts.bridge
                 );
+                let message = format_args!("refused the log flows: {reason}");
+                self.tell_of_bridge(Outcome::Failure, message);
             }
-            switch::Event::Healed { harm, gap } => warn!(
-                "log flows on bridge {} are in force again after {} ms: {harm}",
-                self.parts.bridge,
-                gap.as_millis()
-            ),
+            switch::Event::Healed { harm, gap } => {
+                let gap = gap.as_millis();
+                warn!(
+                    "log flows on bridge {} are in force again after {gap} ms: {harm}",
+                    self.parts.bridge
+                );
+                let audit = &self.parts.audit;
+                let bridge = audit::bridge(&self.parts.bridge);
+                let healed = audit.did(Action::Restore, Outcome::Success, bridge);
+                let message = format_args!("log flows are in force again after {gap} ms: {harm}");
+                audit.record(&healed.message(message));
+            }
             switch::Event::Obstructed { obstacles } => {
                 for obstacle in &obstacles {
                     error!("on bridge {} {obstacle}", self.parts.bridge);
+                    self.tell_of_bridge(Outcome::Failure, obstacle);
                 }
                 if obstacles.is_empty() {
                     info!("nothing is in the way of log flows any more");
+                    self.tell_of_bridge(Outcome::Success, "nothing is in the way of log flows");
                 }
             }
-            switch::Event::Unmonitored { reason } => warn!(
-                "bridge {} does not tell of changes to its flows, which are read every 5 s \
-                 instead: {reason}",
-                self.parts.bridge
-            ),
+            switch::Event::Unmonitored { reason } => {
+                warn!(
+                    "bridge {} does not tell of changes to its flows, which are read every 5 s \
+                     instead: {reason}",
+                    self.parts.bridge
+                );
+                let message = format_args!("does not tell of changes to its flows: {reason}");
+                self.tell_of_bridge(Outcome::Failure, message);
+            }
         }
+    }
+
+    /// Tells the audit log what is seen of the bridge.
+    fn tell_of_bridge(&self, outcome: Outcome, message: impl fmt::Display) {
+        let audit = &self.parts.audit;
+        let seen = audit.saw(outcome, audit::bridge(&self.parts.bridge));
+        audit.record(&seen.message(message));
     }
 
     /// Works out plan, tables and log flows anew, once the ports are known.

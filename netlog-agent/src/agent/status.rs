@@ -22,6 +22,7 @@ pub(super) struct Status {
     started_at: UtcDateTime,
     ledger: Arc<Ledger>,
     sink: Arc<Counters>,
+    audit: Arc<Counters>,
     version: ArcSwapOption<String>,
     ports: ArcSwap<Vec<LoggedPort>>,
 }
@@ -38,12 +39,18 @@ struct LoggedPort {
 
 impl Status {
     /// The state of an agent that starts now.
-    pub(super) fn new(bridge: String, ledger: Arc<Ledger>, sink: Arc<Counters>) -> Self {
+    pub(super) fn new(
+        bridge: String,
+        ledger: Arc<Ledger>,
+        sink: Arc<Counters>,
+        audit: Arc<Counters>,
+    ) -> Self {
         Self {
             bridge,
             started_at: clock::utc_now(),
             ledger,
             sink,
+            audit,
             version: ArcSwapOption::empty(),
             ports: ArcSwap::default(),
         }
@@ -82,6 +89,7 @@ impl Status {
     pub(super) fn to_json(&self) -> Value {
         let ledger = &*self.ledger;
         let sink = self.sink.read();
+        let audit = self.audit.read();
         let failed: serde_json::Map<String, Value> = Reason::ALL
             .into_iter()
             .map(|reason| (reason.name().to_owned(), sink.failed(reason).into()))
@@ -100,6 +108,7 @@ impl Status {
                 "connected": version.is_some(),
                 "openflow_version": version.as_deref(),
             },
+            "audit": { "written": audit.written, "failed": audit.failed_total() },
             "ports": ports,
             "totals": {
                 "received": ledger.received.get(),

@@ -8,6 +8,8 @@ use netlog_core::policy::{Credentials, Policy};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::{Peer, TrustedPeers};
+
 /// The project of callers who need not say who they are, as Neutron calls it.
 const NOAUTH_PROJECT: &str = "fake_project_id";
 
@@ -16,10 +18,13 @@ const NOAUTH_PROJECT: &str = "fake_project_id";
 #[non_exhaustive]
 pub enum Auth {
     /// It does not: every caller may do everything, as with Neutron's `auth_strategy = noauth`.
+    /// On a Unix socket the kernel says who they are, and only root and the agent's own user and
+    /// (primary) group are callers.
     NoAuth,
     /// The headers `X-User-Id`, `X-Project-Id` and `X-Roles` say it; whatever stands in front of
-    /// the agent (Keystone's middleware, a proxy) has checked them.
-    TrustedHeaders,
+    /// the agent (Keystone's middleware, a proxy) has checked them. They are believed on a Unix
+    /// socket, which its mode guards, and from these hosts.
+    TrustedHeaders(TrustedPeers),
     /// The header `X-Auth-Token` holds one of these tokens.
     StaticTokens(Vec<StaticToken>),
 }
@@ -104,10 +109,11 @@ impl Context {
 }
 
 impl Auth {
-    /// The caller who sends these headers; `None` if nobody vouches for them.
-    pub fn identify(&self, headers: &HeaderMap, policy: &Policy) -> Option<Context> {
+    /// The caller who sends these headers from there; `None` if nobody vouches for them.
+    pub fn identify(&self, headers: &HeaderMap, peer: Peer, policy: &Policy) -> Option<Context> {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         match self {
+            Self::NoAuth if !peer.is_ours() => None,
             // A caller who names a project must name it in the request too: nobody has checked
             // the header.
             Self::NoAuth => Some(Context {
@@ -120,7 +126,8 @@ impl Auth {
                 any_project: true,
                 unrestricted: true,
             }),
-            Self::TrustedHeaders => {
+            Self::TrustedHeaders(trusted) if !trusted.contain(peer) => None,
+            Self::TrustedHeaders(_) => {
                 let user = header("x-user-id")?.to_owned();
                 let project = header("x-project-id").map(str::to_owned);
                 let roles = header("x-roles").unwrap_or_default();

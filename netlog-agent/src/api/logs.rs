@@ -1,11 +1,12 @@
 //! Log objects and loggable types.
 
 use axum::http::{Method, StatusCode};
-use netlog_core::log::{LogChange, LogError, LogObject, NewLogs};
+use netlog_core::log::{LogChange, LogError, LogObject, NewLog, NewLogs};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::query::{Collection, Query};
+use super::reply::Change;
 use super::{Api, Context, Reply, Request};
 use crate::store::StoreError;
 
@@ -142,13 +143,18 @@ impl Api {
                 return Err(Reply::forbidden("create_log"));
             }
         }
-        let inventory = self.inventory.load();
         let now = (self.clock)();
-        let logs = asked
-            .into_iter()
-            .map(|log| log.resolve(Uuid::new_v4(), now, &self.drivers, &inventory, caller))
-            .collect::<Result<Vec<_>, _>>()?;
-        self.store.create_logs(&logs)?;
+        // Within the store's transaction, so that nothing is created for what is just deleted.
+        let logs = self.store.create_logs_of(|| {
+            let inventory = self.inventory.load();
+            let id = Uuid::new_v4;
+            let resolve = |log: NewLog| log.resolve(id(), now, &self.drivers, &inventory, caller);
+            asked
+                .into_iter()
+                .map(resolve)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(Reply::from)
+        })?;
         let mut shown: Vec<Value> = logs.iter().map(LogObject::to_json).collect();
         let body = match shown.pop() {
             Some(log) if !bulk => json!({ "log": log }),
@@ -157,26 +163,43 @@ impl Api {
                 json!({ "logs": shown })
             }
         };
-        Ok(Reply::created(body).after_change())
+        let created = |log| Change {
+            before: None,
+            after: Some(log),
+        };
+        Ok(Reply::created(body).after(logs.into_iter().map(created).collect()))
     }
 
     fn update_log(&self, request: &Request, context: &Context, id: &str) -> Result<Reply, Reply> {
         let change = LogChange::parse(&request.body, context.caller())?;
         let wanted = revision(request)?;
+        let enables = change.enabled == Some(true);
         let now = (self.clock)();
-        let mut changed = false;
+        let mut before = None;
         let log = self
             .store
             .update_log::<Refused>(log_id(id)?, |log| {
                 self.authorize(context, "update_log", log)
                     .and_then(|()| matches_revision(wanted, log))
                     .map_err(Refused::Reply)?;
-                changed = change.apply(log, now);
+                if enables {
+                    let driver = self.drivers.get(&log.resource_type);
+                    driver
+                        .and_then(|driver| driver.check(log, &self.inventory.load()))
+                        .map_err(|error| Refused::Reply(error.into()))?;
+                }
+                let was = log.clone();
+                let changed = change.apply(log, now);
+                before = changed.then_some(was);
                 Ok(changed)
             })?
             .ok_or_else(|| LogError::LogNotFound(id.to_owned()))?;
         let reply = Reply::ok(json!({"log": log.to_json()}));
-        Ok(if changed { reply.after_change() } else { reply })
+        let changes = before.map(|before| Change {
+            before: Some(before),
+            after: Some(log),
+        });
+        Ok(reply.after(changes.into_iter().collect()))
     }
 
     fn delete_log(&self, request: &Request, context: &Context, id: &str) -> Result<Reply, Reply> {
@@ -186,14 +209,18 @@ impl Api {
             ));
         }
         let wanted = revision(request)?;
-        self.store
+        let log = self
+            .store
             .delete_log::<Refused>(log_id(id)?, |log| {
                 self.authorize(context, "delete_log", log)
                     .and_then(|()| matches_revision(wanted, log))
                     .map_err(Refused::Reply)
             })?
             .ok_or_else(|| LogError::LogNotFound(id.to_owned()))?;
-        Ok(Reply::deleted().after_change())
+        Ok(Reply::deleted().after(vec![Change {
+            before: Some(log),
+            after: None,
+        }]))
     }
 
     /// Refuses what the policy is against. Whoever may not even see an object gets the answer

@@ -18,10 +18,12 @@
 //! reached the answer comes all the same, after [`IN_FORCE_TIMEOUT`]: the change is kept, and
 //! applied when the switch is back.
 
+mod audit;
 mod auth;
 mod discovery;
 mod inventory;
 mod logs;
+mod peer;
 pub mod policy;
 mod query;
 mod reply;
@@ -49,8 +51,10 @@ use time::UtcDateTime;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
+use crate::audit::Audit;
 use crate::store::Store;
 pub use auth::{Auth, Context, StaticToken};
+pub use peer::{Peer, TrustedPeers};
 pub use reply::Reply;
 pub use serve::{BindError, Listener, serve};
 
@@ -87,6 +91,8 @@ pub struct Api {
     pub auth: Auth,
     /// What callers may do.
     pub policy: Arc<ArcSwap<Policy>>,
+    /// Where changes and refusals are told.
+    pub audit: Arc<Audit>,
     /// The time.
     pub clock: fn() -> UtcDateTime,
 }
@@ -100,6 +106,8 @@ struct Request {
     query: Vec<(String, String)>,
     headers: HeaderMap,
     body: Bytes,
+    /// Where it comes from.
+    peer: Peer,
 }
 
 impl Request {
@@ -111,6 +119,7 @@ impl Request {
             query: form_urlencoded::parse(query.as_bytes())
                 .into_owned()
                 .collect(),
+            peer: parts.extensions.get().copied().unwrap_or(Peer::InProcess),
             headers: parts.headers,
             body,
         }
@@ -146,18 +155,39 @@ impl Request {
 }
 
 impl Api {
-    /// The reply to a request.
+    /// The reply to a request, told to the audit log where it concerns it.
     fn answer(&self, request: &Request) -> Reply {
+        let caller = self.identify(request);
+        let reply = self.reply(request, caller.as_ref());
+        self.tell(request, caller.as_ref(), &reply);
+        reply
+    }
+
+    /// The reply to a request that was refused before it was read whole.
+    fn refuse(&self, request: &Request, reply: Reply) -> Reply {
+        self.tell(request, self.identify(request).as_ref(), &reply);
+        reply
+    }
+
+    fn identify(&self, request: &Request) -> Option<Context> {
+        self.auth
+            .identify(&request.headers, request.peer, &self.policy.load())
+    }
+
+    fn reply(&self, request: &Request, caller: Option<&Context>) -> Reply {
+        // Whoever does not say who they are gets no further.
+        let guarded =
+            |reply: &dyn Fn(&Context) -> Reply| caller.map_or_else(Reply::unauthorized, reply);
         match *request.segments() {
             [] | ["healthz"] | ["v1", "status"] if !request.is_read() => {
                 Reply::method_not_allowed()
             }
             [] => discovery::versions(request),
             ["healthz"] => Reply::ok(serde_json::json!({"status": "ok"})),
-            ["v1", "status"] => self.guarded(request, |context| self.status(context)),
-            ["v2.0", ref path @ ..] => self
-                .guarded(request, |context| self.neutron(request, context, path))
-                .identified(),
+            ["v1", "status"] => guarded(&|context| self.status(context)),
+            ["v2.0", ref path @ ..] => {
+                guarded(&|context| self.neutron(request, context, path)).identified()
+            }
             _ => Reply::no_such_page(),
         }
     }
@@ -179,15 +209,6 @@ impl Api {
             [collection] => self.inventory(request, context, collection, None),
             [collection, id] => self.inventory(request, context, collection, Some(id)),
             _ => Reply::not_found(),
-        }
-    }
-
-    /// The reply to a caller who says who they are.
-    fn guarded(&self, request: &Request, reply: impl FnOnce(&Context) -> Reply) -> Reply {
-        let policy = self.policy.load();
-        match self.auth.identify(&request.headers, &policy) {
-            Some(context) => reply(&context),
-            None => Reply::unauthorized(),
         }
     }
 
@@ -228,7 +249,10 @@ async fn handle(State(shared): State<Arc<Shared>>, request: axum::extract::Reque
     let (parts, body) = request.into_parts();
     let body = match read(body).await {
         Ok(body) => body,
-        Err(reply) => return reply.into_response(),
+        Err(reply) => {
+            let request = Request::new(parts, Bytes::new());
+            return shared.api.refuse(&request, reply).into_response();
+        }
     };
     let request = Request::new(parts, body);
     // The semaphore is never closed.

@@ -5,7 +5,7 @@ use std::fmt;
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use netlog_core::log::LogError;
+use netlog_core::log::{LogError, LogObject};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -22,7 +22,16 @@ pub struct Reply {
     body: Option<Value>,
     /// Whether the reply bears a request id.
     identified: bool,
-    changed_logs: bool,
+    changes: Vec<Change>,
+}
+
+/// What became of a log object.
+#[derive(Debug)]
+pub(super) struct Change {
+    /// As it was; `None` if it is new.
+    pub(super) before: Option<LogObject>,
+    /// As it is; `None` if it is gone.
+    pub(super) after: Option<LogObject>,
 }
 
 impl Reply {
@@ -31,7 +40,7 @@ impl Reply {
             status,
             body,
             identified: false,
-            changed_logs: false,
+            changes: Vec::new(),
         }
     }
 
@@ -132,18 +141,30 @@ impl Reply {
     }
 
     /// The same reply after a change of log objects.
-    pub(super) const fn after_change(mut self) -> Self {
-        self.changed_logs = true;
+    pub(super) fn after(mut self, changes: Vec<Change>) -> Self {
+        self.changes = changes;
         self
+    }
+
+    /// What it has changed.
+    pub(super) fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    /// What the error is, if it is one.
+    pub(super) fn error(&self) -> Option<&str> {
+        let body = self.body.as_ref()?;
+        body["NeutronError"]["message"]
+            .as_str()
+            .or_else(|| body["message"].as_str())
     }
 
     /// Whether log objects were changed.
     pub(super) const fn changed_logs(&self) -> bool {
-        self.changed_logs
+        !self.changes.is_empty()
     }
 
     /// The status of the reply.
-    #[cfg(test)]
     pub(super) const fn status(&self) -> StatusCode {
         self.status
     }

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::stall::Impatient;
-use super::{Api, router};
+use super::{Api, Peer, router};
 use crate::config::Bind;
 
 /// Connections that are served at one time; more wait in the system's queue.
@@ -94,11 +94,18 @@ impl Listener {
         }
     }
 
-    /// The next connection.
-    async fn accept(&self) -> io::Result<Box<dyn Connection>> {
+    /// The next connection, and who is at its other end.
+    async fn accept(&self) -> io::Result<(Box<dyn Connection>, Peer)> {
         Ok(match &self.0 {
-            Socket::Tcp(socket) => Box::new(socket.accept().await?.0),
-            Socket::Unix(socket) => Box::new(socket.accept().await?.0),
+            Socket::Tcp(socket) => {
+                let (connection, address) = socket.accept().await?;
+                (Box::new(connection), Peer::Tcp(address))
+            }
+            Socket::Unix(socket) => {
+                let (connection, _) = socket.accept().await?;
+                let peer = Peer::of(&connection.peer_cred()?);
+                (Box::new(connection), peer)
+            }
         })
     }
 }
@@ -125,8 +132,9 @@ pub async fn serve(listener: Listener, api: Api, shutdown: impl Future<Output = 
             () = &mut shutdown => break,
         };
         match connection {
-            Ok(connection) => {
-                let connection = open.watch(http(connection, router.clone()));
+            Ok((connection, peer)) => {
+                let router = router.clone().layer(Extension(peer));
+                let connection = open.watch(http(connection, router));
                 tokio::spawn(async move {
                     if let Err(error) = connection.await {
                         tracing::debug!("a connection ended: {error}");

@@ -26,6 +26,7 @@ fn api(store: Store, auth: Auth) -> Api {
         drivers: LogDrivers::default(),
         auth,
         policy: Arc::new(ArcSwap::from_pointee(Policy::default())),
+        audit: Arc::new(Audit::new(|_| ())),
         clock: || UtcDateTime::UNIX_EPOCH,
     }
 }
@@ -115,7 +116,7 @@ proptest! {
     ) {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path().join("netlog.db")).unwrap();
-        let auth = if trusted { Auth::TrustedHeaders } else { Auth::NoAuth };
+        let auth = if trusted { Auth::TrustedHeaders(TrustedPeers::default()) } else { Auth::NoAuth };
         let api = api(store, auth);
         let mut last_id = "none".to_owned();
         for (method, path, query, if_match, body) in requests {
@@ -133,6 +134,7 @@ proptest! {
                 query,
                 headers,
                 body: body.into(),
+                peer: Peer::InProcess,
             });
             let status = reply.status().as_u16();
             prop_assert!(

@@ -175,6 +175,7 @@ impl Config {
 
     /// The rules that concern more than one option.
     fn check(&self, ini: &Ini) -> Result<(), Error> {
+        self.check_audit(ini)?;
         let api = &self.api;
         let entry = ini
             .last("api", "bind")
@@ -192,11 +193,30 @@ impl Config {
                      unless allow_unauthenticated_remote = true",
                 ))
             }
-            AuthStrategy::TrustedHeaders => Err(Error::value(
+            AuthStrategy::TrustedHeaders if api.trusted_peers.is_empty() => Err(Error::value(
                 entry,
-                "with auth_strategy = trusted-headers bind = unix:PATH, since whoever reaches a port \
-                 can send headers",
+                "with auth_strategy = trusted-headers bind = unix:PATH, or trusted_peers, since \
+                 whoever reaches a port can send headers",
             )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Records and audit entries never go to the same place.
+    fn check_audit(&self, ini: &Ini) -> Result<(), Error> {
+        let refuse = |section, key, allowed| match ini.last(section, key) {
+            Some(entry) => Err(Error::value(entry, allowed)),
+            None => Ok(()),
+        };
+        match (&self.network_log.local_output_log_base, &self.audit.path) {
+            (Some(records), Some(audit)) if records == audit => {
+                refuse("audit", "path", "another file than local_output_log_base")
+            }
+            (None, None) if self.syslog.facility == self.audit.facility => {
+                let allowed = "another facility than [syslog] and [audit] share";
+                refuse("audit", "facility", allowed)?;
+                refuse("syslog", "facility", allowed)
+            }
             _ => Ok(()),
         }
     }

@@ -10,6 +10,7 @@ use super::rule::{
     Bind, Described, Rule, Words, at_least, between, boolean, line, one_of, parsed, path,
 };
 use super::{Error, Ini};
+use crate::api::TrustedPeers;
 use crate::ovsdb::Endpoint;
 
 /// Defines an enum of words as they stand in a file.
@@ -388,10 +389,15 @@ options! {
     api: Api {
         /// Where the API listens.
         bind: Bind = parsed("IP:PORT, [IPV6]:PORT or unix:PATH").or("127.0.0.1:9696"),
-        /// Who may use the API. With noauth everyone who can reach it may. With
+        /// Who may use the API. With noauth everyone who can reach it may; on a Unix
+        /// socket that is root, and the user and primary group of the agent. With
         /// trusted-headers whatever stands in front of the agent has checked who calls
         /// and says so in headers. With static-tokens callers send a token.
         auth_strategy: AuthStrategy = one_of().or("noauth"),
+        /// The hosts whose headers are believed with `auth_strategy = trusted-headers` and a
+        /// TCP address. Whoever may open a Unix socket is believed.
+        trusted_peers: TrustedPeers = parsed("addresses and prefixes (192.0.2.7, 2001:db8::/64), \
+                                              separated by commas").or(""),
         /// The tokens of `auth_strategy = static-tokens`: a JSON list of objects with
         /// `token`, `user_id`, `project_id` and `roles`. Only its owner may have access to it.
         tokens_file: PathBuf = path().or("/etc/netlog/tokens.json"),
@@ -402,8 +408,18 @@ options! {
     /// What callers of the API may do, with an `auth_strategy` that tells them apart.
     oslo_policy: OsloPolicy beside OSLO_POLICY {
         /// YAML or JSON with rules in the place of Neutron's defaults. It is read again
-        /// on SIGHUP.
+        /// when it changes, and on SIGHUP; one that cannot be used changes nothing.
         policy_file: Option<PathBuf> = path().optional("Neutron's default rules"),
+    }
+    /// The audit log: who changed or tried to change what is logged, and what happened
+    /// to the agent. Entries are CADF events in JSON, one a line.
+    audit: Audit {
+        /// The file that entries are written to. Never that of the records.
+        path: Option<PathBuf> = path().optional("the local syslog"),
+        /// The facility of entries in the local syslog. Never that of the records.
+        facility: Facility = one_of().or("authpriv"),
+        /// The tag (program name) of entries in the local syslog.
+        tag: String = line().or("netlog-audit"),
     }
     /// The local syslog, used when `local_output_log_base` is not set.
     syslog: Syslog {

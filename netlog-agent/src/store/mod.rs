@@ -138,6 +138,11 @@ impl Store {
         })
     }
 
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// All log objects, in the order of their ids.
     pub fn logs(&self) -> Result<Vec<LogObject>, StoreError> {
         let connection = self.lock();
@@ -157,10 +162,22 @@ impl Store {
 
     /// Adds log objects, all of them or none.
     pub fn create_logs(&self, logs: &[LogObject]) -> Result<(), StoreError> {
+        self.create_logs_of(|| Ok(logs)).map(drop)
+    }
+
+    /// Adds the log objects that `make` answers, all of them or none. No other change comes
+    /// between what `make` looks at and the addition.
+    pub fn create_logs_of<L: AsRef<[LogObject]>, E: From<StoreError>>(
+        &self,
+        make: impl FnOnce() -> Result<L, E>,
+    ) -> Result<L, E> {
         self.transaction(|transaction| {
-            logs.iter()
+            let logs = make()?;
+            logs.as_ref()
+                .iter()
                 .try_for_each(|log| write(transaction, "INSERT", log))
-                .map_err(|cause| self.failed(cause))
+                .map_err(|cause| self.failed(cause))?;
+            Ok(logs)
         })
     }
 
@@ -203,22 +220,27 @@ impl Store {
         })
     }
 
-    /// Deletes the enabled log objects that name one of these ports or security groups, as
-    /// Neutron does when one is deleted, and returns them. Disabled ones stay.
-    pub fn delete_logs_of(&self, gone: &[Uuid]) -> Result<Vec<LogObject>, StoreError> {
+    /// Deletes the log objects that name a port or resource and that `dangling` says yes to, all
+    /// of them or none, and returns them in the order of their ids.
+    pub fn delete_dangling_logs(
+        &self,
+        dangling: impl Fn(&LogObject) -> bool,
+    ) -> Result<Vec<LogObject>, StoreError> {
         self.transaction(|transaction| {
             let delete = || {
-                let mut statement = transaction.prepare_cached(
-                    "DELETE FROM logs WHERE enabled AND (resource_id = ?1 OR target_id = ?1)
-                     RETURNING *",
+                let mut select = transaction.prepare_cached(
+                    "SELECT * FROM logs WHERE resource_id NOT NULL OR target_id NOT NULL
+                     ORDER BY id",
                 )?;
-                let mut deleted = Vec::new();
-                for id in gone {
-                    for log in statement.query_map([id.to_string()], log)? {
-                        deleted.push(log?);
-                    }
+                let mut found = select
+                    .query_map([], log)?
+                    .collect::<rusqlite::Result<Vec<_>>>()?;
+                found.retain(|log| dangling(log));
+                let mut delete = transaction.prepare_cached("DELETE FROM logs WHERE id = ?1")?;
+                for log in &found {
+                    delete.execute([log.id.to_string()])?;
                 }
-                Ok(deleted)
+                Ok(found)
             };
             delete().map_err(|cause| self.failed(cause))
         })

@@ -92,7 +92,7 @@ fn a_refused_change_leaves_no_trace() {
 }
 
 #[test]
-fn enabled_logs_go_with_what_they_name() {
+fn dangling_logs_go_enabled_or_not() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path().join("netlog.db")).unwrap();
     let mut disabled = sample(1);
@@ -110,9 +110,9 @@ fn enabled_logs_go_with_what_they_name() {
             of_none.clone(),
         ])
         .unwrap();
-    let deleted = store.delete_logs_of(&[Uuid::from_u128(77), Uuid::from_u128(88)]);
-    assert_eq!(deleted.unwrap(), [sample(3), of_port]);
-    assert_eq!(store.logs().unwrap(), [disabled, of_none]);
+    let deleted = store.delete_dangling_logs(|log| log.id != sample(3).id);
+    assert_eq!(deleted.unwrap(), [disabled, of_port]);
+    assert_eq!(store.logs().unwrap(), [sample(3), of_none]);
 }
 
 #[test]

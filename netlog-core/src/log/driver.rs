@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Caller, LogError, NewLog};
+use super::{Caller, LogError, LogObject, NewLog};
 use crate::inventory::Inventory;
 
 /// What a log object is limited to.
@@ -32,6 +32,9 @@ pub trait LogDriver: Send + Sync {
         inventory: &Inventory,
         caller: Caller<'_>,
     ) -> Result<Scope, LogError>;
+
+    /// Refuses a log object that names what the inventory does not hold (any more).
+    fn check(&self, log: &LogObject, inventory: &Inventory) -> Result<(), LogError>;
 }
 
 /// The registered log drivers.
@@ -65,6 +68,12 @@ impl LogDrivers {
     /// The loggable types.
     pub fn resource_types(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().map(|driver| driver.resource_type())
+    }
+
+    /// Whether a log object names what was deleted: its driver does not find it any more.
+    pub fn is_dangling(&self, log: &LogObject, inventory: &Inventory) -> bool {
+        self.get(&log.resource_type)
+            .is_ok_and(|driver| driver.check(log, inventory).is_err())
     }
 
     /// The driver of a type.
@@ -135,6 +144,18 @@ impl LogDriver for OpenVSwitchDriver {
             resource_id: group.map(|group| group.id),
             target_id: port.map(|port| port.id),
         })
+    }
+
+    fn check(&self, log: &LogObject, inventory: &Inventory) -> Result<(), LogError> {
+        let missing = |id: &Uuid| inventory.security_group(*id).is_none();
+        if let Some(group) = log.resource_id.filter(missing) {
+            return Err(LogError::ResourceNotFound(group.to_string()));
+        }
+        let missing = |id: &Uuid| inventory.port(*id).is_none();
+        if let Some(port) = log.target_id.filter(missing) {
+            return Err(LogError::TargetNotFound(port.to_string()));
+        }
+        Ok(())
     }
 }
 

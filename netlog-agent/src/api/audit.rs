@@ -1,0 +1,99 @@
+//! What the API tells the audit log: every change of a log object, and every attempt that was
+//! refused.
+
+use axum::http::{Method, StatusCode, header};
+use netlog_core::audit::{Action, Event, Host, Outcome, Resource};
+
+use super::reply::Change;
+use super::{Api, Context, Peer, Reply, Request};
+use crate::audit;
+
+/// The most characters of what a caller says of themselves.
+const MAX_AGENT: usize = 256;
+
+impl Api {
+    /// Tells what a request came to.
+    pub(super) fn tell(&self, request: &Request, caller: Option<&Context>, reply: &Reply) {
+        let initiator = || initiator(request, caller);
+        for change in reply.changes() {
+            let (action, log) = match change {
+                Change {
+                    before: None,
+                    after: Some(log),
+                } => (Action::Create, log),
+                Change {
+                    before: Some(log),
+                    after: None,
+                } => (Action::Delete, log),
+                Change {
+                    after: Some(log), ..
+                } => (Action::Update, log),
+                Change {
+                    before: None,
+                    after: None,
+                } => continue,
+            };
+            let event = Event::activity(action, Outcome::Success, initiator(), audit::log(log))
+                .because("HTTP", reply.status().as_u16());
+            let (before, after) = (change.before.as_ref(), change.after.as_ref());
+            self.audit.record(&audit::change(event, before, after));
+        }
+        if let Some((action, target)) = attempt(request, reply.status()) {
+            let mut event = Event::activity(action, Outcome::Failure, initiator(), target)
+                .because("HTTP", reply.status().as_u16())
+                .message(reply.error().unwrap_or_default());
+            if !request.body.is_empty() {
+                event = event.text("request", String::from_utf8_lossy(&request.body));
+            }
+            self.audit.record(&event);
+        }
+    }
+}
+
+/// What was tried with what, if it was refused and is worth an entry: changes of log objects, and
+/// whatever a caller may not do.
+fn attempt(request: &Request, status: StatusCode) -> Option<(Action, Resource)> {
+    if !(status.is_client_error() || status.is_server_error()) {
+        return None;
+    }
+    let segments = request.segments();
+    let log = match segments[..] {
+        ["v2.0", "log", "logs"] => Some("unknown"),
+        ["v2.0", "log", "logs", id] => Some(id),
+        _ => None,
+    };
+    let action = match request.method {
+        Method::POST => Some(Action::Create),
+        Method::PUT => Some(Action::Update),
+        Method::DELETE => Some(Action::Delete),
+        _ => None,
+    };
+    if let (Some(id), Some(action)) = (log, action) {
+        return Some((action, audit::unknown_log(id)));
+    }
+    let action = match status {
+        StatusCode::UNAUTHORIZED => Action::Authenticate,
+        StatusCode::FORBIDDEN => Action::Read,
+        _ => return None,
+    };
+    let target = Resource::new("service/network/netlog", request.path.clone());
+    Some((action, target))
+}
+
+/// Who sent a request, and from where.
+fn initiator(request: &Request, caller: Option<&Context>) -> Resource {
+    let user = caller.and_then(|caller| caller.user_id.clone());
+    let user = user.unwrap_or_else(|| match request.peer {
+        Peer::Unix { uid, .. } => format!("uid:{uid}"),
+        Peer::InProcess | Peer::Tcp(_) => "unknown".to_owned(),
+    });
+    let agent = request.header(header::USER_AGENT);
+    Resource {
+        project_id: caller.and_then(|caller| caller.project_id.clone()),
+        host: Some(Host {
+            address: request.peer.to_string(),
+            agent: agent.map(|agent| agent.chars().take(MAX_AGENT).collect()),
+        }),
+        ..Resource::new("service/security/account/user", user)
+    }
+}

@@ -1,0 +1,373 @@
+//! The audit log of a running agent, and what it tells of: changes and refusals of log objects, the
+//! inventory and the policy as they change, start and stop.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
+mod host;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use host::{Host, Running};
+use serde_json::{Value, json};
+
+const GROUP: &str = "5e000000-0000-4000-8000-0000000000a1";
+const OTHER: &str = "5e000000-0000-4000-8000-0000000000b1";
+const PORT: &str = "11111111-0000-4000-8000-000000000001";
+
+/// A host whose syslog is the test, so that it hears of each entry when it is written.
+struct Site {
+    host: Host,
+    syslog: UnixDatagram,
+}
+
+impl Site {
+    fn new(more: &str) -> Self {
+        let host = Host::new();
+        let syslog = UnixDatagram::bind(host.path("log")).unwrap();
+        syslog
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        host.write(
+            "tokens.json",
+            &json!([
+                {"token": "aaa", "user_id": "ada", "project_id": "ops", "roles": ["admin"]},
+                {"token": "bbb", "user_id": "bob", "project_id": "demo", "roles": ["member"]},
+                {"token": "ccc", "user_id": "cem", "project_id": "other", "roles": ["member"]},
+            ])
+            .to_string(),
+        );
+        let private = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(host.path("tokens.json"), private).unwrap();
+        host.configure(&format!(
+            "[syslog]\nsocket = {}\n[api]\nauth_strategy = static-tokens\ntokens_file = {}\n{more}",
+            host.path("log").display(),
+            host.path("tokens.json").display(),
+        ));
+        let site = Self { host, syslog };
+        site.inventory(&[GROUP, OTHER], &[PORT]);
+        site
+    }
+
+    /// Writes the inventory as a whole file that takes the place of the old one.
+    fn inventory(&self, groups: &[&str], ports: &[&str]) {
+        let object = |id: &&str| json!({"id": id, "project_id": "demo"});
+        let document = json!({
+            "security_groups": groups.iter().map(object).collect::<Vec<_>>(),
+            "ports": ports.iter().map(object).collect::<Vec<_>>(),
+        });
+        self.replace("inventory.json", &document.to_string());
+    }
+
+    fn replace(&self, name: &str, text: &str) {
+        self.host.write("new", text);
+        fs::rename(self.host.path("new"), self.host.path(name)).unwrap();
+    }
+
+    /// The next entry.
+    fn entry(&self) -> Value {
+        let mut room = [0; 16_384];
+        let length = self.syslog.recv(&mut room).unwrap();
+        let message = std::str::from_utf8(&room[..length]).unwrap();
+        // Facility authpriv, severity info.
+        assert!(message.starts_with("<86>"), "{message}");
+        let (_, entry) = message.split_once("netlog-audit").unwrap();
+        let (_, entry) = entry.split_once(": ").unwrap();
+        serde_json::from_str(entry).unwrap()
+    }
+
+    /// The next entry that says this, in short: who, action, outcome, what.
+    fn expect(&self, who: &str, action: &str, outcome: &str, what: &str) -> Value {
+        loop {
+            let entry = self.entry();
+            let short = [
+                &entry["initiator"]["id"],
+                &entry["action"],
+                &entry["outcome"],
+                &entry["target"]["id"],
+            ];
+            // What is seen of Open vSwitch, which is not there, may come between.
+            if entry["eventType"] != "monitor" {
+                assert_eq!(
+                    short.map(|part| part.as_str().unwrap()),
+                    [who, action, outcome, what],
+                    "{entry}"
+                );
+                return entry;
+            }
+        }
+    }
+
+    fn agent_did(&self, action: &str, outcome: &str, what: &str) -> Value {
+        self.expect("netlog-agent", action, outcome, what)
+    }
+}
+
+fn body(answer: &str) -> (u16, Value) {
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    (status, serde_json::from_str(body).unwrap_or_default())
+}
+
+/// Creates a log object and returns its id.
+fn create(agent: &Running, token: &str, log: &Value) -> String {
+    let log = json!({ "log": log }).to_string();
+    let (status, body) = body(&agent.request_as(token, "POST", "/v2.0/log/logs", &log));
+    assert_eq!(status, 201, "{body}");
+    body["log"]["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn each_change_and_each_refusal_is_an_entry() {
+    let site = Site::new("");
+    let agent = site.host.start();
+    site.agent_did("start", "success", "netlog-agent");
+
+    let log =
+        json!({"resource_type": "security_group", "name": "all\u{202e}", "resource_id": GROUP});
+    let id = create(&agent, "aaa", &log);
+    let entry = site.expect("ada", "create", "success", &id);
+    assert_eq!(entry["target"]["name"], "all\u{202e}");
+    assert_eq!(entry["initiator"]["project_id"], "ops");
+    let from = entry["initiator"]["host"]["address"].as_str().unwrap();
+    assert!(from.starts_with("unix:uid="), "{from}");
+    assert_eq!(
+        entry["reason"],
+        json!({"reasonType": "HTTP", "reasonCode": "201"})
+    );
+    assert_eq!(entry["attachments"][0]["name"], "after");
+
+    let path = format!("/v2.0/log/logs/{id}");
+    let disable = r#"{"log": {"enabled": false}}"#;
+    agent.request_as("aaa", "PUT", &path, disable);
+    let entry = site.expect("ada", "update", "success", &id);
+    let enabled = |n: usize| &entry["attachments"][n]["content"]["enabled"];
+    assert_eq!((enabled(0), enabled(1)), (&json!(true), &json!(false)));
+    // Nothing changes, so there is nothing to tell.
+    agent.request_as("aaa", "PUT", &path, disable);
+
+    let unknown = format!("uid:{}", rustix::process::geteuid().as_raw());
+    // Not known, not allowed, not there, not to be understood.
+    agent.request_as("zzz", "DELETE", &path, "");
+    let entry = site.expect(&unknown, "delete", "failure", &id);
+    assert_eq!(entry["reason"]["reasonCode"], "401");
+    agent.request_as(
+        "bbb",
+        "POST",
+        "/v2.0/log/logs",
+        r#"{"log": {"resource_type": "security_group"}}"#,
+    );
+    let entry = site.expect("bob", "create", "failure", "unknown");
+    assert_eq!(entry["reason"]["reasonCode"], "403");
+    assert_eq!(
+        entry["attachments"][0]["content"],
+        "rule:create_log is disallowed by policy"
+    );
+    agent.request_as("bbb", "PUT", &path, disable);
+    site.expect("bob", "update", "failure", &id);
+    agent.request_as("aaa", "DELETE", "/v2.0/log/logs/none", "");
+    site.expect("ada", "delete", "failure", "none");
+    agent.request_as("aaa", "POST", "/v2.0/log/logs", "{\"log\": \n");
+    let entry = site.expect("ada", "create", "failure", "unknown");
+    assert_eq!(entry["attachments"][1]["content"], "{\"log\": \n");
+    agent.request_as("aaa", "POST", "/v2.0/log/logs", &"x".repeat(200_000));
+    let entry = site.expect("ada", "create", "failure", "unknown");
+    assert_eq!(entry["reason"]["reasonCode"], "413");
+    agent.request_as("zzz", "GET", "/v1/status", "");
+    site.expect(&unknown, "authenticate", "failure", "/v1/status");
+    agent.request_as("bbb", "GET", "/v1/status", "");
+    site.expect("bob", "read", "failure", "/v1/status");
+
+    agent.request_as("aaa", "DELETE", &path, "");
+    let entry = site.expect("ada", "delete", "success", &id);
+    assert_eq!(entry["attachments"][0]["name"], "before");
+    agent.stop();
+    site.agent_did("stop", "success", "netlog-agent");
+    // The two logs are never mixed.
+    assert_eq!(
+        fs::read_to_string(site.host.path("events.log")).unwrap(),
+        ""
+    );
+}
+
+#[test]
+fn logs_go_with_the_port_or_group_that_they_name() {
+    let site = Site::new("");
+    let agent = site.host.start();
+    let inventory = site.host.path("inventory.json").display().to_string();
+    site.agent_did("start", "success", "netlog-agent");
+    let new = |name: &str, what: &str, id: &str, enabled: bool| {
+        let id = create(
+            &agent,
+            "aaa",
+            &json!({"resource_type": "security_group", "name": name,
+            "project_id": "demo", what: id, "enabled": enabled}),
+        );
+        site.expect("ada", "create", "success", &id);
+        id
+    };
+    let of_group = new("1", "resource_id", GROUP, true);
+    let of_group_disabled = new("2", "resource_id", GROUP, false);
+    let of_port = new("3", "target_id", PORT, false);
+    let of_other = new("4", "resource_id", OTHER, true);
+    let ids = |agent: &Running| -> Vec<String> {
+        let (_, body) = body(&agent.request_as("aaa", "GET", "/v2.0/log/logs", ""));
+        let mut ids: Vec<_> = body["logs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|log| log["id"].as_str().unwrap().to_owned())
+            .collect();
+        ids.sort();
+        ids
+    };
+    let mut all = vec![
+        of_group.clone(),
+        of_group_disabled.clone(),
+        of_port.clone(),
+        of_other.clone(),
+    ];
+    all.sort();
+
+    // Nonsense, and an inventory of nothing at all, delete nothing.
+    site.replace("inventory.json", "{\"ports\": [");
+    site.agent_did("configure", "failure", &inventory);
+    site.inventory(&[], &[]);
+    site.agent_did("configure", "success", &inventory);
+    assert_eq!(ids(&agent), all);
+    // But nothing that dangles can be enabled.
+    let path = format!("/v2.0/log/logs/{of_port}");
+    let answer = agent.request_as("aaa", "PUT", &path, r#"{"log": {"enabled": true}}"#);
+    let (status, error) = body(&answer);
+    assert_eq!(
+        (status, &error["NeutronError"]["type"]),
+        (404, &json!("TargetResourceNotFound"))
+    );
+    site.expect("ada", "update", "failure", &of_port);
+
+    site.inventory(&[OTHER], &[PORT]);
+    site.agent_did("configure", "success", &inventory);
+    let mut gone = [&of_group, &of_group_disabled];
+    gone.sort();
+    for id in gone {
+        let entry = site.agent_did("delete", "success", id);
+        assert_eq!(entry["attachments"][1]["content"]["id"], **id);
+    }
+    let mut left = vec![of_port.clone(), of_other.clone()];
+    left.sort();
+    assert_eq!(ids(&agent), left);
+
+    // What is deleted while the agent is away goes when it is back.
+    agent.kill();
+    site.inventory(&[OTHER], &[]);
+    let agent = site.host.start();
+    site.agent_did("start", "success", "netlog-agent");
+    site.agent_did("delete", "success", &of_port);
+    assert_eq!(ids(&agent), [of_other]);
+    agent.kill();
+}
+
+/// The example of Neutron's documentation: trusted projects run their own logging.
+const TRUSTED_PROJECTS: &str = r#"{
+    "get_loggable_resources": "rule:regular_user",
+    "create_log": "rule:regular_user",
+    "update_log": "rule:regular_user",
+    "delete_log": "rule:regular_user",
+    "get_logs": "rule:regular_user",
+    "get_log": "rule:regular_user"
+}"#;
+
+#[test]
+fn the_policy_changes_with_its_file_and_projects_see_only_their_own() {
+    let site = Site::new("");
+    let policy = site.host.path("policy.json");
+    site.host.write("policy.json", "{}");
+    let config = fs::read_to_string(site.host.path("netlog.conf")).unwrap();
+    let with_policy = format!(
+        "{config}[oslo_policy]\npolicy_file = {}\n",
+        policy.display()
+    );
+    site.host.write("netlog.conf", &with_policy);
+    let policy = policy.display().to_string();
+    let agent = site.host.start();
+    site.agent_did("start", "success", "netlog-agent");
+    let log = r#"{"log": {"resource_type": "security_group"}}"#;
+    let ask = |token: &str, method: &str, path: &str, text: &str| {
+        body(&agent.request_as(token, method, path, text))
+    };
+    let logs = "/v2.0/log/logs";
+    assert_eq!(ask("bbb", "POST", logs, log).0, 403);
+    site.expect("bob", "create", "failure", "unknown");
+
+    site.replace("policy.json", TRUSTED_PROJECTS);
+    site.agent_did("configure", "success", &policy);
+    let (_, types) = ask("bbb", "GET", "/v2.0/log/loggable-resources", "");
+    assert_eq!(
+        types["loggable_resources"],
+        json!([{"type": "security_group"}])
+    );
+    let id = create(
+        &agent,
+        "bbb",
+        &json!({"resource_type": "security_group", "name": "of-bob"}),
+    );
+    site.expect("bob", "create", "success", &id);
+    let others = create(
+        &agent,
+        "ccc",
+        &json!({"resource_type": "security_group", "name": "of-cem"}),
+    );
+    site.expect("cem", "create", "success", &others);
+    let names = |token: &str| {
+        let (_, list) = ask(
+            token,
+            "GET",
+            "/v2.0/log/logs?fields=name&sort_key=name&sort_dir=asc",
+            "",
+        );
+        list["logs"].clone()
+    };
+    assert_eq!(names("bbb"), json!([{"name": "of-bob"}]));
+    assert_eq!(names("ccc"), json!([{"name": "of-cem"}]));
+    assert_eq!(
+        names("aaa"),
+        json!([{"name": "of-bob"}, {"name": "of-cem"}])
+    );
+    let path = format!("{logs}/{others}");
+    assert_eq!(ask("bbb", "GET", &path, "").0, 404);
+    assert_eq!(
+        ask("bbb", "PUT", &path, r#"{"log": {"enabled": false}}"#).0,
+        404
+    );
+    site.expect("bob", "update", "failure", &others);
+    let foreign = r#"{"log": {"resource_type": "security_group", "project_id": "other"}}"#;
+    assert_eq!(ask("bbb", "POST", logs, foreign).0, 400);
+    site.expect("bob", "create", "failure", "unknown");
+    let own = format!("{logs}/{id}");
+    assert_eq!(
+        ask("bbb", "PUT", &own, r#"{"log": {"enabled": false}}"#).0,
+        200
+    );
+    site.expect("bob", "update", "success", &id);
+
+    // A broken policy is an alarm, and the one before stays.
+    site.replace("policy.json", r#"{"create_log": "admin"}"#);
+    let entry = site.agent_did("configure", "failure", &policy);
+    let message = entry["attachments"][0]["content"].as_str().unwrap();
+    assert!(message.contains("rule create_log"), "{message}");
+    assert_eq!(ask("bbb", "DELETE", &own, "").0, 204);
+    site.expect("bob", "delete", "success", &id);
+
+    site.replace("policy.json", "{}");
+    site.agent_did("configure", "success", &policy);
+    assert_eq!(ask("ccc", "DELETE", &path, "").0, 404);
+    site.expect("cem", "delete", "failure", &others);
+
+    // At the start a broken policy is an error.
+    agent.stop();
+    site.host.write("policy.json", "[");
+    let said = site.host.refused();
+    assert!(said.contains("policy.json"), "{said}");
+}
