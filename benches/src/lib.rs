@@ -1,1 +1,22 @@
-//! Shared inputs of the benchmarks.
+//! What the benchmarks share: the frames, a site with ports and rules, the packet-ins of a switch,
+//! each stage of the data path in memory, and the whole of it with a switch in another process.
+//!
+//! Everything here is deterministic: the same numbers give the same bytes, so that instruction
+//! counts can be compared from one change to the next.
+
+pub mod floor;
+pub mod frames;
+pub mod instructions;
+pub mod run;
+pub mod site;
+pub mod stages;
+pub mod stream;
+pub mod switch;
+pub mod table;
+
+/// The name of a value on the command line.
+pub fn name(value: impl clap::ValueEnum) -> String {
+    value
+        .to_possible_value()
+        .map_or_else(String::new, |value| value.get_name().to_owned())
+}
