@@ -308,11 +308,11 @@ fn pipeline(
     let mut connection = connection()?;
     let mut work = pieces(input.stream, true, move |bytes| {
         let now = clock::monotonic();
-        let handled = connection.handle_input(bytes, now, &mut |packet| {
-            pipeline.packet_in(&packet, now);
-        });
+        pipeline.begin(now);
+        let handled =
+            connection.handle_input(bytes, now, &mut |packet| pipeline.packet_in(&packet));
         assert_eq!(handled, Ok(bytes.len()));
-        pipeline.tick(now);
+        pipeline.tick();
     });
     let mut records = 0;
     Ok(Box::new(move |more| {

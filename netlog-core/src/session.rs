@@ -17,6 +17,7 @@ use foldhash::quality::FixedState;
 use netlog_packet::{Network, Summary, Transport};
 
 use crate::flow::Slot;
+use crate::prefix::{Ethertype, address_bits};
 use crate::rule::Direction;
 
 /// Flag of the TCP header that opens a session (RFC 9293, section 3.1).
@@ -30,21 +31,23 @@ const WAYS: usize = 8;
 /// The 5-tuple, the port and the direction. TCP sessions are told apart by the sequence number
 /// of their SYN as well, because the switch never shows how a session ends; ICMP echoes by their
 /// identifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// All of it is numbers, so that comparing and hashing take few steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SessionKey {
+    src: u128,
+    dst: u128,
     slot: Slot,
-    egress: bool,
-    protocol: u8,
-    src: IpAddr,
-    dst: IpAddr,
-    /// Source and destination port, or ICMP identifier and type.
-    ports: (u16, u16),
     /// Initial sequence number.
     sequence: u32,
+    /// Source and destination port, or ICMP identifier and type; direction, address family and
+    /// protocol.
+    rest: u64,
 }
 
 impl SessionKey {
     /// The session that an accepted packet belongs to; `None` for packets that are not IP.
+    #[inline]
     pub fn new(slot: Slot, direction: Direction, packet: &Summary) -> Option<Self> {
         let (src, dst): (IpAddr, IpAddr) = match packet.network {
             Network::Ipv4 { src, dst } => (src.into(), dst.into()),
@@ -67,14 +70,16 @@ impl SessionKey {
             }
             Transport::None => ((0, 0), 0),
         };
+        let [[a, b], [c, d]] = [ports.0.to_be_bytes(), ports.1.to_be_bytes()];
+        let egress = u8::from(direction == Direction::Egress);
+        let ipv6 = u8::from(Ethertype::of(src) == Ethertype::IPv6);
+        let protocol = packet.protocol.unwrap_or(0);
         Some(Self {
+            src: address_bits(src),
+            dst: address_bits(dst),
             slot,
-            egress: direction == Direction::Egress,
-            protocol: packet.protocol.unwrap_or(0),
-            src,
-            dst,
-            ports,
             sequence,
+            rest: u64::from_be_bytes([a, b, c, d, 0, egress, ipv6, protocol]),
         })
     }
 }
@@ -90,17 +95,26 @@ pub enum Seen {
     Again,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    key: SessionKey,
-    last_seen: Duration,
+/// What has to be looked at of a set's entries before one is found: a cache line.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Set {
+    /// A part of the hash of each entry's key, or [`FREE`].
+    tags: [u32; WAYS],
+    /// When each entry was last seen, in [ticks].
+    last_seen: [u32; WAYS],
 }
+
+/// The tag of an entry that was never used.
+const FREE: u32 = 0;
 
 /// The sessions that were seen lately.
 #[derive(Debug)]
 pub struct SessionTable {
-    entries: Box<[Option<Entry>]>,
-    idle: Duration,
+    sets: Box<[Set]>,
+    keys: Box<[[SessionKey; WAYS]]>,
+    /// In [ticks].
+    idle: u32,
     hasher: FixedState,
 }
 
@@ -111,53 +125,67 @@ impl SessionTable {
     pub const DEFAULT_IDLE: Duration = Duration::from_secs(60);
 
     /// A table for at least `capacity` sessions, which are forgotten `idle` after their last
-    /// packet. `seed` keys the hash and should not be guessable.
+    /// packet, to a sixteenth of a second. `seed` keys the hash and should not be guessable.
     pub fn new(capacity: usize, idle: Duration, seed: u64) -> Self {
         let sets = capacity.div_ceil(WAYS).next_power_of_two();
         Self {
-            entries: vec![None; sets * WAYS].into_boxed_slice(),
-            idle,
+            sets: vec![Set::default(); sets].into_boxed_slice(),
+            keys: vec![[SessionKey::default(); WAYS]; sets].into_boxed_slice(),
+            idle: u32::try_from(idle.as_secs())
+                .ok()
+                .and_then(|seconds| seconds.checked_mul(TICKS_A_SECOND))
+                .map_or(u32::MAX, |whole| {
+                    whole.saturating_add(idle.subsec_nanos() / TICK_NANOS)
+                }),
             hasher: FixedState::with_seed(seed),
         }
     }
 
     /// Looks a session up and remembers it as seen at `now`, a time since any fixed moment.
     pub fn see(&mut self, key: &SessionKey, now: Duration) -> Seen {
+        let hash = self.hasher.hash_one(key);
+        let now = ticks(now);
         #[expect(
             clippy::cast_possible_truncation,
             reason = "any bits of the hash will do"
         )]
-        let hash = self.hasher.hash_one(key) as usize;
-        let set = (hash & (self.entries.len() / WAYS - 1)) * WAYS;
-        let set = &mut self.entries[set..set + WAYS];
+        let (tag, at) = ((hash >> 32) as u32 | 1, hash as usize);
+        let at = at & (self.sets.len() - 1);
+        let (set, keys) = (&mut self.sets[at], &mut self.keys[at]);
 
-        let live = |entry: &Entry| now.saturating_sub(entry.last_seen) < self.idle;
-        let mut victim = 0;
-        let mut victim_seen = Some(Duration::MAX);
-        for (at, entry) in set.iter_mut().enumerate() {
-            match entry {
-                Some(entry) if live(entry) => {
-                    if entry.key == *key {
-                        entry.last_seen = now;
-                        return Seen::Again;
-                    }
-                    if victim_seen.is_some_and(|seen| entry.last_seen < seen) {
-                        (victim, victim_seen) = (at, Some(entry.last_seen));
-                    }
-                }
-                _ => (victim, victim_seen) = (at, None),
+        let (mut victim, mut victim_age) = (0, 0);
+        for way in 0..WAYS {
+            let age = if set.tags[way] == FREE {
+                u32::MAX
+            } else {
+                now.wrapping_sub(set.last_seen[way])
+            };
+            if set.tags[way] == tag && age < self.idle && keys[way] == *key {
+                set.last_seen[way] = now;
+                return Seen::Again;
+            }
+            if age >= victim_age {
+                (victim, victim_age) = (way, age);
             }
         }
-        set[victim] = Some(Entry {
-            key: *key,
-            last_seen: now,
-        });
-        if victim_seen.is_some() {
+        (set.tags[victim], set.last_seen[victim]) = (tag, now);
+        keys[victim] = *key;
+        if victim_age < self.idle {
             Seen::FirstEvicting
         } else {
             Seen::First
         }
     }
+}
+
+const TICKS_A_SECOND: u32 = 16;
+const TICK_NANOS: u32 = 1_000_000_000 / TICKS_A_SECOND;
+
+/// A time in sixteenths of a second. It starts again at zero after eight years, so that only
+/// differences count.
+#[expect(clippy::cast_possible_truncation, reason = "ticks start again at zero")]
+const fn ticks(time: Duration) -> u32 {
+    (time.as_secs() as u32).wrapping_mul(TICKS_A_SECOND) + time.subsec_nanos() / TICK_NANOS
 }
 
 #[cfg(test)]
