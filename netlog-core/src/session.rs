@@ -154,14 +154,15 @@ impl SessionTable {
         let (set, keys) = (&mut self.sets[at], &mut self.keys[at]);
 
         let (mut victim, mut victim_age) = (0, 0);
-        for way in 0..WAYS {
-            let age = if set.tags[way] == FREE {
+        let entries = set.tags.iter().zip(&mut set.last_seen).zip(&*keys);
+        for (way, ((&found, last_seen), known)) in entries.enumerate() {
+            let age = if found == FREE {
                 u32::MAX
             } else {
-                now.wrapping_sub(set.last_seen[way])
+                now.wrapping_sub(*last_seen)
             };
-            if set.tags[way] == tag && age < self.idle && keys[way] == *key {
-                set.last_seen[way] = now;
+            if found == tag && age < self.idle && known == key {
+                *last_seen = now;
                 return Seen::Again;
             }
             if age >= victim_age {
