@@ -4,6 +4,11 @@
 //! Everything here is deterministic: the same numbers give the same bytes, so that instruction
 //! counts can be compared from one change to the next.
 
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "figures are rounded when they are shown"
+)]
+
 pub mod floor;
 pub mod frames;
 pub mod instructions;
@@ -15,7 +20,7 @@ pub mod switch;
 pub mod table;
 
 /// The name of a value on the command line.
-pub fn name(value: impl clap::ValueEnum) -> String {
+pub fn name(value: impl clap::ValueEnum + Copy) -> String {
     value
         .to_possible_value()
         .map_or_else(String::new, |value| value.get_name().to_owned())

@@ -161,7 +161,7 @@ impl Run {
             let count = ledger.received.get();
             if count > received {
                 (received, progress) = (count, now);
-            } else if now - progress > PATIENCE {
+            } else if now.saturating_sub(progress) > PATIENCE {
                 return Err(format!("{received} of {} packet-ins came", self.load.records).into());
             }
             if early.is_none() && received >= self.load.records / 10 {
@@ -170,7 +170,8 @@ impl Run {
         }
         switch.stop();
         worker.flush(PATIENCE)?;
-        let (cpu, wall) = (cpu_time() - cpu, clock::monotonic() - wall);
+        let cpu = cpu_time().saturating_sub(cpu);
+        let wall = clock::monotonic().saturating_sub(wall);
         let rss_end_kib = resident_kib()?;
         worker.close(PATIENCE)?;
         drop(peer);

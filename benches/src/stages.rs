@@ -56,8 +56,11 @@ pub enum Stage {
     PipelineJson,
 }
 
+/// Works on so many records.
+type Work = Box<dyn FnMut(usize)>;
+
 /// A stage, ready to be run.
-pub struct Prepared(Box<dyn FnMut(usize)>);
+pub struct Prepared(Work);
 
 impl Prepared {
     /// Runs the stage on so many records.
@@ -158,7 +161,7 @@ impl Stage {
 }
 
 /// Works through `items` in turn.
-fn each<T: 'static>(items: Vec<T>, mut work: impl FnMut(&T) + 'static) -> Box<dyn FnMut(usize)> {
+fn each<T: 'static>(items: Vec<T>, mut work: impl FnMut(&T) + 'static) -> Work {
     let mut next = 0;
     Box::new(move |records| {
         for _ in 0..records {
@@ -169,11 +172,7 @@ fn each<T: 'static>(items: Vec<T>, mut work: impl FnMut(&T) + 'static) -> Box<dy
 }
 
 /// Works through the messages of a stream in pieces, as reads give them.
-fn pieces(
-    mut stream: Stream,
-    renew: bool,
-    mut work: impl FnMut(&[u8]) + 'static,
-) -> Box<dyn FnMut(usize)> {
+fn pieces(mut stream: Stream, renew: bool, mut work: impl FnMut(&[u8]) + 'static) -> Work {
     let mut next = 0;
     Box::new(move |records| {
         let mut left = records;
@@ -216,7 +215,7 @@ fn connection() -> Result<Connection, Box<dyn Error>> {
     Ok(connection)
 }
 
-fn ofp(input: Input) -> Result<Box<dyn FnMut(usize)>, Box<dyn Error>> {
+fn ofp(input: Input) -> Result<Work, Box<dyn Error>> {
     let mut connection = connection()?;
     Ok(pieces(input.stream, false, move |bytes| {
         let handled = connection.handle_input(black_box(bytes), Duration::ZERO, &mut |packet| {
@@ -226,7 +225,7 @@ fn ofp(input: Input) -> Result<Box<dyn FnMut(usize)>, Box<dyn Error>> {
     }))
 }
 
-fn classify(input: Input, ports: u32) -> Result<Box<dyn FnMut(usize)>, Box<dyn Error>> {
+fn classify(input: Input, ports: u32) -> Result<Work, Box<dyn Error>> {
     let tables = site::tables(ports, Format::default(), &Ledger::default())?;
     let mut scratch = Scratch::default();
     Ok(each(input.seen, move |(seen, summary)| {
@@ -236,7 +235,7 @@ fn classify(input: Input, ports: u32) -> Result<Box<dyn FnMut(usize)>, Box<dyn E
     }))
 }
 
-fn session(input: Input) -> Box<dyn FnMut(usize)> {
+fn session(input: Input) -> Work {
     let mut table = SessionTable::new(
         SessionTable::DEFAULT_CAPACITY,
         SessionTable::DEFAULT_IDLE,
@@ -255,11 +254,7 @@ fn session(input: Input) -> Box<dyn FnMut(usize)> {
     })
 }
 
-fn record(
-    input: Input,
-    ports: u32,
-    layout: Layout,
-) -> Result<Box<dyn FnMut(usize)>, Box<dyn Error>> {
+fn record(input: Input, ports: u32, layout: Layout) -> Result<Work, Box<dyn Error>> {
     let format = format(layout);
     let tables = site::tables(ports, format, &Ledger::default())?;
     let (mut head, mut tail) = (Vec::new(), Vec::new());
@@ -287,11 +282,7 @@ fn record(
     }))
 }
 
-fn pipeline(
-    input: Input,
-    ports: u32,
-    layout: Layout,
-) -> Result<Box<dyn FnMut(usize)>, Box<dyn Error>> {
+fn pipeline(input: Input, ports: u32, layout: Layout) -> Result<Work, Box<dyn Error>> {
     let format = format(layout);
     let ledger = Arc::new(Ledger::default());
     let tables = site::tables(ports, format, &ledger)?;

@@ -112,7 +112,7 @@ impl Stream {
         for (kind, xid) in mix.kinds().iter().cycle().zip(0..).take(count) {
             let mut frame = frames::bytes(kind.frame);
             for &at in kind.random {
-                frame[at] = (random.next() >> 20) as u8;
+                frame[at] = (random.next() >> 20).to_le_bytes()[0];
             }
             let slot = 1 + u32::try_from(random.next() % u64::from(ports)).unwrap_or(0);
             let fields = Match::any()
