@@ -1,9 +1,9 @@
 # What a user or developer runs. `make demo` and `make test` come first.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint doc bench prerequisites
+.PHONY: help demo test lint doc bench instructions instructions-update prerequisites
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
 
 demo: prerequisites ## Start the lab and walk through the operator's workflow with real traffic
 	@echo "building; the first time this takes some minutes"
@@ -13,7 +13,8 @@ demo: prerequisites ## Start the lab and walk through the operator's workflow wi
 test: prerequisites ## Run all tests, the live ones included
 	cargo build --workspace --bins --locked
 	@netlog-agent/tests/openstack-client; client=$$?; \
-	cargo test --workspace --locked --no-fail-fast && exit $$client
+	$(MAKE) --no-print-directory instructions; counts=$$?; \
+	cargo test --workspace --locked --no-fail-fast && exit $$((client + counts))
 
 lint: ## Check formatting, lints and documentation
 	cargo fmt --all --check
@@ -23,8 +24,14 @@ lint: ## Check formatting, lints and documentation
 doc: ## Build the documentation of all crates
 	cargo doc --workspace --no-deps --locked
 
-bench: ## Run the benchmarks
-	cargo bench --package netlog-benches --locked
+bench: ## Measure the data path beside its stages and the C floor, where there is its source
+	cargo run --release --quiet --package netlog-benches --locked -- table
+
+instructions: prerequisites ## Compare instructions a record with those kept (docs/performance.md)
+	cargo run --release --quiet --package netlog-benches --locked -- instructions
+
+instructions-update: prerequisites ## Keep the instructions that are counted now
+	cargo run --release --quiet --package netlog-benches --locked -- instructions --update
 
 prerequisites:
 	@scripts/prerequisites

@@ -4,14 +4,14 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use netlog_benches::{FRAMES, unhex};
+use netlog_benches::frames;
 use netlog_packet::{Packet, Payload};
 
 fn summary(c: &mut Criterion) {
     let mut group = c.benchmark_group("packet/summary");
     group.throughput(Throughput::Elements(1));
-    for (name, hex) in FRAMES {
-        let frame = unhex(hex);
+    for (name, hex) in frames::ALL {
+        let frame = frames::bytes(hex);
         group.bench_function(BenchmarkId::from_parameter(name), |b| {
             b.iter(|| Packet::decode(black_box(&frame)).summary());
         });
@@ -26,8 +26,8 @@ fn text(c: &mut Criterion) {
     ] {
         let mut group = c.benchmark_group(title);
         group.throughput(Throughput::Elements(1));
-        for (name, hex) in FRAMES {
-            let frame = unhex(hex);
+        for (name, hex) in frames::ALL {
+            let frame = frames::bytes(hex);
             let mut line = Vec::with_capacity(4096);
             group.bench_function(BenchmarkId::from_parameter(name), |b| {
                 b.iter(|| {

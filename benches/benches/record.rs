@@ -6,7 +6,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use netlog_benches::{FRAMES, unhex};
+use netlog_benches::frames;
 use netlog_core::record::{
     Action, Format, Layout, Recorder, Scope, Timestamp, TimestampStyle, Verdict,
 };
@@ -31,8 +31,8 @@ fn record(c: &mut Criterion) {
         logs: &[Uuid::from_u128(0x4522_efdf_8d44_4e19_b237_64ca_fc49_469b)],
         port: Uuid::from_u128(0xe025_9ade_86de_482e_a717_f582_58f7_173f),
     };
-    for (name, hex) in FRAMES {
-        let frame = unhex(hex);
+    for (name, hex) in frames::ALL {
+        let frame = frames::bytes(hex);
         let mut line = Vec::with_capacity(4096);
         let mut group = c.benchmark_group(format!("record/{name}"));
         group.throughput(Throughput::Elements(1));

@@ -1,42 +1,27 @@
-//! Shared inputs of the benchmarks.
+//! What the benchmarks share: the frames, a site with ports and rules, the packet-ins of a switch,
+//! each stage of the data path in memory, and the whole of it with a switch in another process.
+//!
+//! Everything here is deterministic: the same numbers give the same bytes, so that instruction
+//! counts can be compared from one change to the next.
 
-/// Frames that security groups see most: name and hex.
-pub const FRAMES: &[(&str, &str)] = &[
-    (
-        "tcp_syn",
-        "fa163e445566fa163e11223308004500003c123440004006f9d30a000005c0a86407\
-         a8ca01bb1122334400000000a002faf05afe0000020405b40402080a075bcd150000000001030307",
-    ),
-    (
-        "udp_dns",
-        "fa163e445566fa163e11223308004500004b12340000401139ba0a000005c0a864079c4000350037f51e\
-         beef0100000100000000000003777777076578616d706c6503636f6d096f70656e737461636b036f7267\
-         0000010001",
-    ),
-    (
-        "icmpv6_ns",
-        "3333ff000007fa163e11223386dd6000000000203afffe800000000000000000000000000001\
-         ff0200000000000000000001ff0000078700f2fa0000000020010db80000000000000000000000070101\
-         fa163e112233",
-    ),
-    (
-        "vlan_tcp",
-        "fa163e445566fa163e1122338100606508004500004312340000400639cd0a000005c0a86407\
-         00010016ffffffff80000000501820008d300000\
-         474554202f20485454502f312e310d0a486f73743a20780d0a0d0a",
-    ),
-    (
-        "ipv4_fragment",
-        "fa163e445566fa163e112233080045000054123420b9401118f80a000005c0a86407\
-         4242424242424242424242424242424242424242424242424242424242424242\
-         4242424242424242424242424242424242424242424242424242424242424242",
-    ),
-];
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "figures are rounded when they are shown"
+)]
 
-/// The bytes of hex digits.
-pub fn unhex(hex: &str) -> Vec<u8> {
-    hex.as_bytes()
-        .chunks(2)
-        .filter_map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
+pub mod floor;
+pub mod frames;
+pub mod instructions;
+pub mod run;
+pub mod site;
+pub mod stages;
+pub mod stream;
+pub mod switch;
+pub mod table;
+
+/// The name of a value on the command line.
+pub fn name(value: impl clap::ValueEnum + Copy) -> String {
+    value
+        .to_possible_value()
+        .map_or_else(String::new, |value| value.get_name().to_owned())
 }

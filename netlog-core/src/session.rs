@@ -18,7 +18,6 @@
 //! An evicted session that is still unanswered, and shows up again, is reported once more: an
 //! event too many, never one too few.
 
-use std::cmp::Reverse;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -27,6 +26,7 @@ use foldhash::quality::FixedState;
 use netlog_packet::{Network, Summary, Transport};
 
 use crate::flow::Slot;
+use crate::prefix::{Ethertype, address_bits};
 use crate::rule::Direction;
 
 /// Flag of the TCP header that opens a session (RFC 9293, section 3.1).
@@ -40,21 +40,23 @@ const WAYS: usize = 8;
 /// The 5-tuple, the port and the direction. TCP sessions are told apart by the sequence number
 /// of their SYN as well, because the switch never shows how a session ends; ICMP echoes by their
 /// identifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// All of it is numbers, so that comparing and hashing take few steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SessionKey {
+    src: u128,
+    dst: u128,
     slot: Slot,
-    egress: bool,
-    protocol: u8,
-    src: IpAddr,
-    dst: IpAddr,
-    /// Source and destination port, or ICMP identifier and type.
-    ports: (u16, u16),
     /// Initial sequence number.
     sequence: u32,
+    /// Source and destination port, or ICMP identifier and type; direction, address family and
+    /// protocol.
+    rest: u64,
 }
 
 impl SessionKey {
     /// The session that an accepted packet belongs to; `None` for packets that are not IP.
+    #[inline]
     pub fn new(slot: Slot, direction: Direction, packet: &Summary) -> Option<Self> {
         let (src, dst): (IpAddr, IpAddr) = match packet.network {
             Network::Ipv4 { src, dst } => (src.into(), dst.into()),
@@ -77,14 +79,16 @@ impl SessionKey {
             }
             Transport::None => ((0, 0), 0),
         };
+        let [[a, b], [c, d]] = [ports.0.to_be_bytes(), ports.1.to_be_bytes()];
+        let egress = u8::from(direction == Direction::Egress);
+        let ipv6 = u8::from(Ethertype::of(src) == Ethertype::IPv6);
+        let protocol = packet.protocol.unwrap_or(0);
         Some(Self {
+            src: address_bits(src),
+            dst: address_bits(dst),
             slot,
-            egress: direction == Direction::Egress,
-            protocol: packet.protocol.unwrap_or(0),
-            src,
-            dst,
-            ports,
             sequence,
+            rest: u64::from_be_bytes([a, b, c, d, 0, egress, ipv6, protocol]),
         })
     }
 }
@@ -100,17 +104,26 @@ pub enum Seen {
     Again,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    key: SessionKey,
-    last_seen: Duration,
+/// What has to be looked at of a set's entries before one is found: a cache line.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Set {
+    /// A part of the hash of each entry's key, or [`FREE`].
+    tags: [u32; WAYS],
+    /// When each entry was last seen, in [ticks].
+    last_seen: [u32; WAYS],
 }
+
+/// The tag of an entry that was never used.
+const FREE: u32 = 0;
 
 /// The sessions that were seen lately.
 #[derive(Debug)]
 pub struct SessionTable {
-    entries: Box<[Option<Entry>]>,
-    idle: Duration,
+    sets: Box<[Set]>,
+    keys: Box<[[SessionKey; WAYS]]>,
+    /// In [ticks].
+    idle: u32,
     hasher: FixedState,
 }
 
@@ -121,63 +134,78 @@ impl SessionTable {
     pub const DEFAULT_IDLE: Duration = Duration::from_secs(60);
 
     /// A table for at least `capacity` sessions, which are forgotten `idle` after their last
-    /// packet. `seed` keys the hash and should not be guessable.
+    /// packet, to a sixteenth of a second. `seed` keys the hash and should not be guessable.
     pub fn new(capacity: usize, idle: Duration, seed: u64) -> Self {
         let sets = capacity.div_ceil(WAYS).next_power_of_two();
         Self {
-            entries: vec![None; sets * WAYS].into_boxed_slice(),
-            idle,
+            sets: vec![Set::default(); sets].into_boxed_slice(),
+            keys: vec![[SessionKey::default(); WAYS]; sets].into_boxed_slice(),
+            idle: u32::try_from(idle.as_secs())
+                .ok()
+                .and_then(|seconds| seconds.checked_mul(TICKS_A_SECOND))
+                .map_or(u32::MAX, |whole| {
+                    whole.saturating_add(idle.subsec_nanos() / TICK_NANOS)
+                }),
             hasher: FixedState::with_seed(seed),
         }
     }
 
     /// Looks a session up and remembers it as seen at `now`, a time since any fixed moment.
     pub fn see(&mut self, key: &SessionKey, now: Duration) -> Seen {
+        let hash = self.hasher.hash_one(key);
+        let now = ticks(now);
         #[expect(
             clippy::cast_possible_truncation,
             reason = "any bits of the hash will do"
         )]
-        let hash = self.hasher.hash_one(key) as usize;
-        let set = (hash & (self.entries.len() / WAYS - 1)) * WAYS;
-        let set = &mut self.entries[set..set + WAYS];
+        let (tag, at) = ((hash >> 32) as u32 | 1, hash as usize);
+        let at = at & (self.sets.len() - 1);
+        let (set, keys) = (&mut self.sets[at], &mut self.keys[at]);
 
-        let live = |entry: &Entry| now.saturating_sub(entry.last_seen) < self.idle;
         let mut free = None;
-        for (at, entry) in set.iter_mut().enumerate() {
-            match entry {
-                Some(entry) if live(entry) => {
-                    if entry.key == *key {
-                        entry.last_seen = now;
-                        return Seen::Again;
-                    }
-                }
-                _ => free = Some(at),
+        let entries = set.tags.iter().zip(&mut set.last_seen).zip(&*keys);
+        for (way, ((&found, last_seen), known)) in entries.enumerate() {
+            if found == FREE || now.wrapping_sub(*last_seen) >= self.idle {
+                free = Some(way);
+            } else if found == tag && known == key {
+                *last_seen = now;
+                return Seen::Again;
             }
         }
-        let (at, seen) = match free {
-            Some(at) => (at, Seen::First),
-            None => (victim(set, key.slot), Seen::FirstEvicting),
+        let (way, seen) = match free {
+            Some(way) => (way, Seen::First),
+            None => (victim(set, keys, now, key.slot), Seen::FirstEvicting),
         };
-        set[at] = Some(Entry {
-            key: *key,
-            last_seen: now,
-        });
+        (set.tags[way], set.last_seen[way]) = (tag, now);
+        keys[way] = *key;
         seen
     }
 }
 
 /// Which entry of a full set makes room for a session of the port `newcomer`: the oldest of the
 /// port with most entries, the newcomer's own counted in.
-fn victim(set: &[Option<Entry>], newcomer: Slot) -> usize {
-    let entries = || set.iter().flatten();
+fn victim(set: &Set, keys: &[SessionKey; WAYS], now: u32, newcomer: Slot) -> usize {
     let share = |slot| {
-        let own = entries().filter(|entry| entry.key.slot == slot).count();
+        let own = keys.iter().filter(|key| key.slot == slot).count();
         own + usize::from(slot == newcomer)
     };
-    let oldest = entries()
-        .enumerate()
-        .max_by_key(|(_, entry)| (share(entry.key.slot), Reverse(entry.last_seen)));
-    oldest.map_or(0, |(at, _)| at)
+    let rank = |way: &usize| {
+        (
+            share(keys[*way].slot),
+            now.wrapping_sub(set.last_seen[*way]),
+        )
+    };
+    (0..WAYS).max_by_key(rank).unwrap_or(0)
+}
+
+const TICKS_A_SECOND: u32 = 16;
+const TICK_NANOS: u32 = 1_000_000_000 / TICKS_A_SECOND;
+
+/// A time in sixteenths of a second. It starts again at zero after eight years, so that only
+/// differences count.
+#[expect(clippy::cast_possible_truncation, reason = "ticks start again at zero")]
+const fn ticks(time: Duration) -> u32 {
+    (time.as_secs() as u32).wrapping_mul(TICKS_A_SECOND) + time.subsec_nanos() / TICK_NANOS
 }
 
 #[cfg(test)]

@@ -79,7 +79,12 @@ impl Batch {
 
     /// Notes that the first `bytes` bytes of [`rest`](Self::rest) are delivered.
     pub fn advance(&mut self, bytes: usize) {
-        let delivered = self.rest().get(..bytes).unwrap_or_else(|| self.rest());
+        if bytes >= self.rest().len() {
+            // All of it, and every record ends in a newline.
+            (self.offset, self.whole, self.rest) = (self.bytes.len(), self.bytes.len(), 0);
+            return;
+        }
+        let delivered = self.rest().get(..bytes).unwrap_or_default();
         let (len, lines) = (delivered.len(), newlines(delivered));
         let tail = delivered
             .iter()

@@ -11,7 +11,7 @@ use netlog_core::classify::{Classified, Observation, Scratch, Tables};
 use netlog_core::drift::DriftWatch;
 use netlog_core::flow::Cookie;
 use netlog_core::ledger::Ledger;
-use netlog_core::record::{Action, Recorder};
+use netlog_core::record::{Action, Recorder, Timestamp};
 use netlog_core::session::{Seen, SessionKey, SessionTable};
 use netlog_ofp::{Field, PacketIn};
 use netlog_packet::Packet;
@@ -54,6 +54,10 @@ pub struct Pipeline {
     scratch: Scratch,
     recorder: Recorder,
     clock: LocalClock,
+    /// When the packet-ins that are being taken were read, on the monotonic clock.
+    now: Duration,
+    /// The same moment by the time of day, for their records.
+    time: Timestamp,
     limiter: Limiter<Vec<u8>>,
     /// Buffers of records that left the limiter.
     spare: Vec<Vec<u8>>,
@@ -75,6 +79,8 @@ impl Pipeline {
             port_register,
             seed,
         } = parts;
+        let mut clock = LocalClock::new();
+        let time = clock.now();
         Self {
             drift: DriftWatch::new(DriftWatch::DEFAULT_GRACE, tables.load_full()),
             tables: Cache::new(tables),
@@ -86,7 +92,9 @@ impl Pipeline {
             ),
             scratch: Scratch::default(),
             recorder,
-            clock: LocalClock::new(),
+            clock,
+            now: Duration::ZERO,
+            time,
             limiter: Limiter::new(limits),
             spare: Vec::new(),
             batch: sink.batch(),
@@ -96,10 +104,26 @@ impl Pipeline {
         }
     }
 
-    /// Takes one packet-in that arrived at `now`, on the monotonic clock.
-    pub fn packet_in(&mut self, message: &PacketIn<'_>, now: Duration) {
-        self.release(now);
+    /// To call before each read, with the time on the monotonic clock: the packet-ins of one read
+    /// share it. Records whose time has come leave the limiter's queue, and drift that has had its
+    /// time of grace is counted.
+    pub fn begin(&mut self, now: Duration) {
+        self.now = now;
+        self.time = self.clock.now();
+        if self.drift.deadline().is_some() {
+            self.drift.tables(self.tables.load(), now);
+            while let Some(suspect) = self.drift.confirmed(now) {
+                self.ledger.port(suspect.slot).drifted.add(1);
+            }
+            self.ledger.drift_unjudged.set(self.drift.unjudged());
+        }
+        while let Some((slot, record)) = self.limiter.release(now) {
+            self.record_queued(slot, record);
+        }
+    }
 
+    /// Takes one packet-in.
+    pub fn packet_in(&mut self, message: &PacketIn<'_>) {
         let ledger = &*self.ledger;
         ledger.received.add(1);
         let Some(cookie) = Cookie::from_bits(message.cookie) else {
@@ -119,9 +143,10 @@ impl Pipeline {
         };
         let packet = Packet::decode(message.data);
         let summary = packet.summary();
-        let time = self.clock.now();
 
         let Self {
+            now,
+            time,
             tables,
             sessions,
             drift,
@@ -133,6 +158,7 @@ impl Pipeline {
             batch_since,
             ..
         } = self;
+        let (now, time) = (*now, *time);
         let tables = tables.load();
         drift.tables(tables, now);
         let classified = tables.classify(&seen, &summary, scratch, |event| {
@@ -198,38 +224,19 @@ impl Pipeline {
         self.ledger.malformed.add(1);
     }
 
-    /// Lets records out of the limiter's queue whose time has come, and counts drift that has
-    /// had its time of grace.
-    pub fn release(&mut self, now: Duration) {
-        if self.drift.deadline().is_some() {
-            self.drift.tables(self.tables.load(), now);
-            while let Some(suspect) = self.drift.confirmed(now) {
-                self.ledger.port(suspect.slot).drifted.add(1);
-            }
-            self.ledger.drift_unjudged.set(self.drift.unjudged());
-        }
-        while let Some((slot, record)) = self.limiter.release(now) {
-            if self.batch.is_empty() {
-                self.batch_since = now;
-            }
-            self.record_queued(slot, record);
-        }
-    }
-
-    /// To call when the switch has nothing more for the moment: no record waits for the next.
-    pub fn idle(&mut self, now: Duration) {
-        self.release(now);
+    /// To call when a read found nothing: no record waits for the next.
+    pub fn idle(&mut self) {
         self.hand_over();
     }
 
-    /// To call now and then under load.
-    pub fn tick(&mut self, now: Duration) {
-        if !self.batch.is_empty() && now.saturating_sub(self.batch_since) >= BATCH_AGE {
+    /// To call after a read that found something.
+    pub fn tick(&mut self) {
+        if !self.batch.is_empty() && self.now.saturating_sub(self.batch_since) >= BATCH_AGE {
             self.hand_over();
         }
     }
 
-    /// When [`release`](Self::release) has something to do.
+    /// When [`begin`](Self::begin) has something to let out of the queue.
     pub fn deadline(&self) -> Option<Duration> {
         [self.limiter.next_release(), self.drift.deadline()]
             .into_iter()
@@ -247,6 +254,9 @@ impl Pipeline {
     }
 
     fn record_queued(&mut self, slot: u32, record: Vec<u8>) {
+        if self.batch.is_empty() {
+            self.batch_since = self.now;
+        }
         self.ledger.port(slot).recorded.add(1);
         self.batch.push(|out| out.extend_from_slice(&record));
         recycle(&mut self.spare, record);

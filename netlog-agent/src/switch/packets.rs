@@ -52,7 +52,8 @@ impl Thread {
                 Ok(Stopped) => break,
                 Err(lost) => lost,
             };
-            self.pipeline.idle(clock::monotonic());
+            self.pipeline.begin(clock::monotonic());
+            self.pipeline.idle();
             self.note(Packets::Lost(lost.to_string()));
             let until = clock::monotonic() + self.backoff.next_wait();
             if wait(&self.woken, Some(until)) == Woken::Other {
@@ -87,11 +88,12 @@ impl Thread {
         loop {
             let now = clock::monotonic();
             let pipeline = &mut self.pipeline;
-            if link.read(now, &mut |packet| pipeline.packet_in(&packet, now))? {
-                self.pipeline.tick(now);
+            pipeline.begin(now);
+            if link.read(now, &mut |packet| pipeline.packet_in(&packet))? {
+                self.pipeline.tick();
                 self.handle_events(&mut link);
             } else {
-                self.pipeline.idle(now);
+                self.pipeline.idle();
                 link.send()?;
                 if link.wait(&self.woken, self.pipeline.deadline())? == Woken::Other {
                     return Ok(Stopped);
