@@ -58,10 +58,14 @@ pub use peer::{Peer, TrustedPeers};
 pub use reply::Reply;
 pub use serve::{BindError, Listener, serve};
 
-/// The largest body that is read, as in Neutron (oslo.middleware, `max_request_body_size`).
+/// The largest body that is taken, as in Neutron (oslo.middleware, `max_request_body_size`).
 pub const MAX_BODY: usize = 114_688;
 /// How long a caller may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much of a body that is too large is taken before it is answered.
+const MAX_DRAINED: usize = 32 * 1024 * 1024;
+/// How long a caller may pause within such a body.
+const DRAIN_PAUSE: Duration = Duration::from_millis(250);
 /// Requests that are worked on at one time; the others wait, holding no more than their body.
 const WORKERS: usize = 4;
 /// How long an answer waits for a change to be in force on the switch.
@@ -287,17 +291,35 @@ async fn read(body: Body) -> Result<Bytes, Reply> {
         )
     };
     if body.size_hint().lower() > MAX_BODY as u64 {
+        drain(body).await;
         return Err(too_large());
     }
-    let whole = Limited::new(body, MAX_BODY).collect();
+    let mut body = body;
+    let whole = Limited::new(&mut body, MAX_BODY).collect();
     match timeout(BODY_TIMEOUT, whole).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            drain(body).await;
+            Err(too_large())
+        }
         Ok(Err(_)) => Err(Reply::bad_request("The request body ends early.")),
         Err(_) => Err(Reply::fault(
             StatusCode::REQUEST_TIMEOUT,
             "HTTPRequestTimeout",
             "The request body did not arrive in time.",
         )),
+    }
+}
+
+/// Takes what a caller is still sending of a body that is too large, and throws it away: a
+/// connection that is closed with bytes unread is reset, and the answer with it.
+async fn drain(mut body: Body) {
+    let mut left = MAX_DRAINED;
+    while let Ok(Some(Ok(frame))) = timeout(DRAIN_PAUSE, body.frame()).await {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        match left.checked_sub(length) {
+            Some(rest) => left = rest,
+            None => return,
+        }
     }
 }
