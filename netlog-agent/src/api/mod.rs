@@ -282,7 +282,7 @@ async fn handle(State(shared): State<Arc<Shared>>, request: axum::extract::Reque
 }
 
 /// Reads a body that is neither too large nor too slow.
-async fn read(body: Body) -> Result<Bytes, Reply> {
+async fn read(mut body: Body) -> Result<Bytes, Reply> {
     let too_large = || {
         Reply::fault(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -294,7 +294,6 @@ async fn read(body: Body) -> Result<Bytes, Reply> {
         drain(body).await;
         return Err(too_large());
     }
-    let mut body = body;
     let whole = Limited::new(&mut body, MAX_BODY).collect();
     match timeout(BODY_TIMEOUT, whole).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
