@@ -47,5 +47,6 @@ pub mod inventory;
 pub mod ovsdb;
 pub mod pipeline;
 pub mod reload;
+mod service;
 pub mod store;
 pub mod switch;

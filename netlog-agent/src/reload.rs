@@ -3,13 +3,13 @@
 use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
+
+use crate::service::Service;
 
 /// A file cannot be watched for changes.
 #[derive(Debug, thiserror::Error)]
@@ -21,11 +21,7 @@ pub struct WatchError {
 
 /// A thread that tells whenever a file may have changed. Dropping it stops it.
 #[derive(Debug)]
-pub struct Watcher {
-    /// Closing it wakes the thread.
-    wake: Option<UnixStream>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct Watcher(#[expect(dead_code, reason = "it is kept to be dropped")] Service);
 
 impl Watcher {
     /// Starts watching, on a thread of this name. One change may be told more than once.
@@ -57,12 +53,11 @@ impl Watcher {
             | WatchFlags::CREATE
             | WatchFlags::DELETE;
         inotify::add_watch(&inotify, directory, changes).map_err(|errno| failed(errno.into()))?;
-        let (wake, woken) = UnixStream::pair().map_err(failed)?;
 
         let name = path.file_name().map(ToOwned::to_owned);
-        let thread = thread::Builder::new().name(thread.to_owned()).spawn({
+        let service = Service::start(thread, {
             let path = path.clone();
-            move || {
+            move |woken| {
                 let mut room = [MaybeUninit::uninit(); 4096];
                 let mut changes = inotify::Reader::new(&inotify, &mut room);
                 loop {
@@ -91,20 +86,7 @@ impl Watcher {
                 }
             }
         });
-        Ok(Self {
-            wake: Some(wake),
-            thread: Some(thread.map_err(failed)?),
-        })
-    }
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        self.wake = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic of the callback was reported by the panic hook.
-            let _ = thread.join();
-        }
+        Ok(Self(service.map_err(failed)?))
     }
 }
 

@@ -5,7 +5,6 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use netlog_ofp::Backoff;
@@ -19,6 +18,7 @@ use super::endpoint::Endpoint;
 use super::session::{Session, SessionError, SessionEvent};
 use super::topology::Topology;
 use crate::clock::monotonic;
+use crate::service::Service;
 
 /// The wait after the first failure, and the longest wait.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(8));
@@ -64,11 +64,7 @@ pub enum Disconnect {
 /// A thread that keeps a session with ovsdb-server, and connects again when it
 /// ends. Dropping the driver stops it.
 #[derive(Debug)]
-pub struct Driver {
-    /// Closing it wakes the thread.
-    wake: Option<UnixStream>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct Driver(Service);
 
 impl Driver {
     /// Starts the thread. It calls `tell` for every event; no message is read
@@ -77,40 +73,22 @@ impl Driver {
     ///
     /// The error is that of the system when it gives no thread or socket.
     pub fn start(endpoint: Endpoint, tell: impl FnMut(Event) + Send + 'static) -> io::Result<Self> {
-        let (wake, woken) = UnixStream::pair()?;
-        let mut thread = Thread {
-            endpoint,
-            woken,
-            backoff: Backoff::new(RECONNECT.0, RECONNECT.1),
-            tell,
-        };
-        let thread = thread::Builder::new()
-            .name("ovsdb".to_owned())
-            .spawn(move || thread.run())?;
-        Ok(Self {
-            wake: Some(wake),
-            thread: Some(thread),
-        })
+        let service = Service::start("ovsdb", move |woken| {
+            let mut thread = Thread {
+                endpoint,
+                woken,
+                backoff: Backoff::new(RECONNECT.0, RECONNECT.1),
+                tell,
+            };
+            thread.run();
+        });
+        Ok(Self(service?))
     }
 
     /// Closes the connection and waits for the thread to end, which it does at
     /// once unless the callback holds it.
-    pub fn stop(mut self) {
-        self.join();
-    }
-
-    fn join(&mut self) {
-        self.wake = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic of the callback was reported by the panic hook.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.join();
+    pub fn stop(self) {
+        drop(self.0);
     }
 }
 
