@@ -104,7 +104,7 @@ impl Bridge {
             tables: Arc::new(ArcSwap::from_pointee(Tables::empty(format))),
             ledger: Arc::new(Ledger::default()),
             recorder: Recorder::new(format),
-            limits: None,
+            limits: Arc::default(),
             sink: worker.handle(),
             port_register: profile.port_register,
             seed: 0,

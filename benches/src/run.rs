@@ -141,7 +141,7 @@ impl Run {
             tables: Arc::new(ArcSwap::from_pointee(tables)),
             ledger: Arc::clone(&ledger),
             recorder: Recorder::new(format),
-            limits: None,
+            limits: Arc::default(),
             sink: worker.handle(),
             port_register: 5,
             seed: 7,

@@ -294,7 +294,7 @@ fn pipeline(input: Input, ports: u32, layout: Layout) -> Result<Work, Box<dyn Er
         tables: Arc::new(ArcSwap::from_pointee(tables)),
         ledger: Arc::clone(&ledger),
         recorder: Recorder::new(format),
-        limits: None,
+        limits: Arc::default(),
         sink: handle,
         port_register: 5,
         seed: 7,

@@ -34,7 +34,7 @@
 //! for warning in warnings {
 //!     eprintln!("{warning}");
 //! }
-//! agent::run(&config)?;
+//! agent::run(&config, &files)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -44,6 +44,7 @@ pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod inventory;
+pub mod limits;
 pub mod ovsdb;
 pub mod pipeline;
 pub mod reload;

@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     let outcome = if args.check {
         agent::check(&config)
     } else {
-        agent::run(&config)
+        agent::run(&config, &locations)
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

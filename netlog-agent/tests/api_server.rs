@@ -12,6 +12,7 @@ use netlog_agent::api::{
 };
 use netlog_agent::audit::Audit;
 use netlog_agent::config::Bind;
+use netlog_agent::limits::{HostLimits, Setting};
 use netlog_agent::store::Store;
 use netlog_core::inventory::Inventory;
 use netlog_core::log::LogDrivers;
@@ -84,6 +85,7 @@ fn start_on(listener: Listener, address: SocketAddr, auth: Auth) -> Server {
         drivers: LogDrivers::default(),
         auth,
         policy: Arc::clone(&policy),
+        limits: Arc::new(HostLimits::new(Setting::new(None, 25).unwrap())),
         audit: Arc::new(Audit::new(|_| ())),
         clock: || UtcDateTime::UNIX_EPOCH,
     };

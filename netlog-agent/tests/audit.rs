@@ -11,6 +11,7 @@ use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use host::{Host, Running};
+use netlog_agent::clock;
 use serde_json::{Value, json};
 
 const GROUP: &str = "5e000000-0000-4000-8000-0000000000a1";
@@ -25,6 +26,11 @@ struct Site {
 
 impl Site {
     fn new(more: &str) -> Self {
+        Self::with_limits("", more)
+    }
+
+    /// With these options of `[network_log]`, and other sections.
+    fn with_limits(limits: &str, more: &str) -> Self {
         let host = Host::new();
         let syslog = UnixDatagram::bind(host.path("log")).unwrap();
         syslog
@@ -41,14 +47,19 @@ impl Site {
         );
         let private = fs::Permissions::from_mode(0o600);
         fs::set_permissions(host.path("tokens.json"), private).unwrap();
+        let site = Self { host, syslog };
+        site.configure(limits, more);
+        site.inventory(&[GROUP, OTHER], &[PORT]);
+        site
+    }
+
+    fn configure(&self, limits: &str, more: &str) {
+        let host = &self.host;
         host.configure(&format!(
-            "[syslog]\nsocket = {}\n[api]\nauth_strategy = static-tokens\ntokens_file = {}\n{more}",
+            "{limits}[syslog]\nsocket = {}\n[api]\nauth_strategy = static-tokens\ntokens_file = {}\n{more}",
             host.path("log").display(),
             host.path("tokens.json").display(),
         ));
-        let site = Self { host, syslog };
-        site.inventory(&[GROUP, OTHER], &[PORT]);
-        site
     }
 
     /// Writes the inventory as a whole file that takes the place of the old one.
@@ -111,6 +122,11 @@ fn body(answer: &str) -> (u16, Value) {
     (status, serde_json::from_str(body).unwrap_or_default())
 }
 
+/// How an entry names a caller who is not known.
+fn unknown() -> String {
+    format!("uid:{}", rustix::process::geteuid().as_raw())
+}
+
 /// Creates a log object and returns its id.
 fn create(agent: &Running, token: &str, log: &Value) -> String {
     let log = json!({ "log": log }).to_string();
@@ -148,7 +164,7 @@ fn each_change_and_each_refusal_is_an_entry() {
     // Nothing changes, so there is nothing to tell.
     agent.request_as("aaa", "PUT", &path, disable);
 
-    let unknown = format!("uid:{}", rustix::process::geteuid().as_raw());
+    let unknown = unknown();
     // Not known, not allowed, not there, not to be understood.
     agent.request_as("zzz", "DELETE", &path, "");
     let entry = site.expect(&unknown, "delete", "failure", &id);
@@ -370,4 +386,139 @@ fn the_policy_changes_with_its_file_and_projects_see_only_their_own() {
     site.host.write("policy.json", "[");
     let said = site.host.refused();
     assert!(said.contains("policy.json"), "{said}");
+}
+
+#[test]
+fn limits_change_at_run_time_and_are_told() {
+    let site = Site::with_limits("rate_limit = 1000\nburst_limit = 100\n", "");
+    let agent = site.host.start();
+    site.agent_did("start", "success", "netlog-agent");
+    let ask = |method: &str, request: &Value| {
+        let request = match request {
+            Value::Null => String::new(),
+            request => request.to_string(),
+        };
+        body(&agent.request_as("aaa", method, "/v1/limits", &request))
+    };
+    let limits = |rate: Value, burst: u32| json!({"rate_limit": rate, "burst_limit": burst});
+    let shown = || ask("GET", &Value::Null).1;
+    let configured = limits(json!(1000), 100);
+    assert_eq!(
+        shown(),
+        json!({"limits": configured, "configured": configured})
+    );
+
+    // What is not named stays, null is no limit; what changes nothing is not told.
+    for (asked, before, after) in [
+        (
+            json!({"rate_limit": 200}),
+            configured.clone(),
+            limits(json!(200), 100),
+        ),
+        (
+            json!({"burst_limit": 25}),
+            limits(json!(200), 100),
+            limits(json!(200), 25),
+        ),
+        (
+            json!({"rate_limit": null}),
+            limits(json!(200), 25),
+            limits(Value::Null, 25),
+        ),
+        (
+            limits(json!(300), 30),
+            limits(Value::Null, 25),
+            limits(json!(300), 30),
+        ),
+    ] {
+        for _ in 0..2 {
+            let (status, answer) = ask("PUT", &json!({"limits": asked}));
+            assert_eq!((status, &answer["limits"]), (200, &after), "{asked}");
+        }
+        let entry = site.expect("ada", "configure", "success", "host");
+        let content = |n: usize| &entry["attachments"][n]["content"];
+        assert_eq!((content(0), content(1)), (&before, &after), "{entry}");
+    }
+
+    for (asked, why) in [
+        (
+            json!({"limits": {"rate_limit": 99}}),
+            "rate_limit = 99: must be from 100 to 1000000000",
+        ),
+        (
+            json!({"limits": {"burst_limit": 24}}),
+            "burst_limit = 24: must be from 25 to 1000000",
+        ),
+        (
+            json!({"limits": {"rate_limit": -1}}),
+            "rate_limit = -1: must be a whole number",
+        ),
+        (
+            json!({"limits": {"rate_limit": "100"}}),
+            "rate_limit = \"100\": must be a whole number",
+        ),
+        (
+            json!({"limits": {"rate": 100}}),
+            "there is no limit called \"rate\"",
+        ),
+        (json!({"rate_limit": 100}), "the body must be {\"limits\": "),
+        (json!([]), "the body must be {\"limits\": "),
+    ] {
+        let (status, answer) = ask("PUT", &asked);
+        let error = &answer["NeutronError"];
+        assert_eq!(
+            (status, &error["type"]),
+            (400, &json!("HTTPBadRequest")),
+            "{asked}"
+        );
+        let message = error["message"].as_str().unwrap();
+        assert!(message.starts_with(why), "{asked}: {message}");
+        let entry = site.expect("ada", "configure", "failure", "host");
+        assert_eq!(entry["reason"]["reasonCode"], "400");
+    }
+
+    // Who may not, or is not known.
+    let demand = json!({"limits": {"rate_limit": 5000}}).to_string();
+    for (token, status, who) in [("bbb", 403, "bob"), ("", 401, &unknown())] {
+        let (answered, _) = body(&agent.request_as(token, "PUT", "/v1/limits", &demand));
+        assert_eq!(answered, status);
+        site.expect(who, "configure", "failure", "host");
+    }
+    assert_eq!(shown()["limits"], limits(json!(300), 30));
+
+    // A SIGHUP that finds the configuration as it was leaves alone what was set; one that finds
+    // another, or one that cannot be used, does what it says, or says so.
+    let hangup = || agent.signal(rustix::process::Signal::HUP);
+    let log = site.host.path("events.log");
+    fs::rename(&log, site.host.path("events.log.1")).unwrap();
+    hangup();
+    let deadline = clock::monotonic() + Duration::from_secs(10);
+    while !log.exists() {
+        assert!(clock::monotonic() < deadline, "the log is not opened again");
+        std::thread::yield_now();
+    }
+    assert_eq!(shown()["limits"], limits(json!(300), 30));
+    site.configure("rate_limit = 50\n", "");
+    hangup();
+    let entry = site.expect("netlog-agent", "configure", "failure", "host");
+    let said = entry["attachments"][0]["content"].as_str().unwrap();
+    assert!(
+        said.contains("netlog.conf:") && said.contains("at least 100"),
+        "{said}"
+    );
+    assert_eq!(shown()["limits"], limits(json!(300), 30));
+    site.configure("rate_limit = 2000\nburst_limit = 100\n", "");
+    hangup();
+    let entry = site.expect("netlog-agent", "configure", "success", "host");
+    assert_eq!(entry["attachments"][0]["content"], limits(json!(300), 30));
+    assert_eq!(entry["attachments"][1]["content"], limits(json!(2000), 100));
+
+    // What was set is taken back.
+    ask("PUT", &json!({"limits": {"rate_limit": 100}}));
+    site.expect("ada", "configure", "success", "host");
+    assert_eq!(ask("DELETE", &Value::Null).0, 204);
+    site.expect("ada", "configure", "success", "host");
+    assert_eq!(shown()["limits"], limits(json!(2000), 100));
+    assert_eq!(ask("POST", &json!({})).0, 405);
+    agent.stop();
 }

@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use netlog_agent::api::{Agent, Api, Auth, Listener, serve};
 use netlog_agent::audit::Audit;
 use netlog_agent::clock;
+use netlog_agent::limits::{HostLimits, Setting};
 use netlog_agent::store::{Store, StoreError};
 use netlog_core::inventory::Inventory;
 use netlog_core::log::LogDrivers;
@@ -196,6 +197,7 @@ fn the_openstack_client_prints_what_it_prints_with_neutron() {
         drivers: LogDrivers::default(),
         auth: Auth::NoAuth,
         policy: Arc::new(ArcSwap::from_pointee(Policy::default())),
+        limits: Arc::new(HostLimits::new(Setting::new(None, 25).unwrap())),
         audit: Arc::new(Audit::new(|_| ())),
         clock: clock::utc_now,
     };

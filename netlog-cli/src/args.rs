@@ -11,6 +11,7 @@ use ureq::http::HeaderValue;
 use crate::client::Endpoint;
 use crate::command::decode::DecodeArgs;
 use crate::command::explain::ExplainArgs;
+use crate::command::limits::Limits;
 use crate::command::log::Log;
 use crate::command::loggable::Loggable;
 use crate::output::ListArgs;
@@ -82,6 +83,9 @@ pub enum Command {
     /// Log objects: what is logged
     #[command(subcommand)]
     Log(Log),
+    /// How much is recorded: rate and burst limit
+    #[command(subcommand)]
+    Limits(Limits),
     /// What the agent does, port by port
     #[command(after_help = "\
 Examples:

@@ -71,6 +71,7 @@ use args::{Cli, Command};
 use client::Client;
 use command::decode::DecodeArgs;
 use command::explain::{ExplainArgs, Source};
+use command::limits::{self, Limits};
 use command::log::{self, CreateArgs, Log, SetArgs};
 use command::loggable::{self, Loggable, Resources};
 use command::{decode, explain, generate, status};
@@ -151,6 +152,9 @@ enum Request {
     ShowLog(String, View),
     SetLog(SetArgs),
     DeleteLogs(Vec<String>),
+    ShowLimits(View),
+    SetLimits(limits::SetArgs),
+    UnsetLimits,
     ShowStatus(View),
 }
 
@@ -171,6 +175,11 @@ fn resolve(cli: Cli, terminal: Option<Terminal>) -> Job {
             Log::Show { log, output } => Request::ShowLog(log, View::of_one(output, terminal)),
             Log::Set(set) => Request::SetLog(set),
             Log::Delete { logs } => Request::DeleteLogs(logs),
+        },
+        Command::Limits(limits) => match limits {
+            Limits::Show { output } => Request::ShowLimits(View::of_list(output, terminal)),
+            Limits::Set(set) => Request::SetLimits(set),
+            Limits::Unset => Request::UnsetLimits,
         },
         Command::Status { output } => Request::ShowStatus(View::of_list(output, terminal)),
         Command::Decode(decode) => return Job::Decode(decode),
@@ -204,6 +213,9 @@ impl Job {
             Request::ListLogs { long, view } => log::list(&client, long, &view, out),
             Request::ShowLog(name, view) => log::show(&client, &name, &view, out),
             Request::SetLog(set) => log::set(&client, &set),
+            Request::ShowLimits(view) => limits::show(&client, &view, out),
+            Request::SetLimits(set) => limits::set(&client, &set),
+            Request::UnsetLimits => limits::unset(&client),
             Request::ShowStatus(view) => status::show(&client, &view, out),
             Request::DeleteLogs(logs) => log::delete(&client, &logs, streams.stderr),
         }

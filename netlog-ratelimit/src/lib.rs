@@ -33,9 +33,10 @@
 //!
 //! # Cost
 //!
-//! All memory is allocated when limits are set, in proportion to `burst_limit` and independent of
-//! the number of ports; every operation takes constant time. Without limits an event passes after
-//! two comparisons, and nothing is allocated at all.
+//! All memory is allocated when limits are set, in proportion to `burst_limit` (or to what is
+//! queued at that time, if that is more) and independent of the number of ports; every operation
+//! takes constant time. Without limits an event passes after two comparisons, and nothing is
+//! allocated at all.
 //!
 //! # Example
 //!
@@ -169,12 +170,10 @@ impl<T> Limiter<T> {
         self.queue.len() as usize
     }
 
-    /// Puts other limits in force, and returns what a smaller `burst_limit` no longer has room
-    /// for, with its port: of the longest queues, the newest.
-    ///
-    /// Everything else that is queued stays so, in order. Without limits, it is due at once.
-    #[must_use = "an event that is handed back must be counted"]
-    pub fn set_limits(&mut self, limits: Option<Limits>, now: Duration) -> Vec<(u32, T)> {
+    /// Puts other limits in force. Nothing that is queued is lost: what a smaller `burst_limit`
+    /// has no room for leaves at the rate like the rest, and until then the queue is full. Without
+    /// limits, all of it is due at once.
+    pub fn set_limits(&mut self, limits: Option<Limits>, now: Duration) {
         self.gate = match (self.gate.take(), limits) {
             (Some(gate), Some(limits)) => Some(gate.change(limits)),
             (_, limits) => {
@@ -182,7 +181,9 @@ impl<T> Limiter<T> {
                 limits.map(Gate::new)
             }
         };
-        limits.map_or_else(Vec::new, |limits| self.queue.set_capacity(limits.burst()))
+        if let Some(limits) = limits {
+            self.queue.set_capacity(limits.burst());
+        }
     }
 
     /// Empties the queue, in the order in which its events would have been released.

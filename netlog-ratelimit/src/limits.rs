@@ -52,7 +52,7 @@ fn within(range: &RangeInclusive<u32>, value: u64) -> Option<u32> {
 pub enum LimitError {
     /// `rate_limit` is out of range.
     #[error(
-        "rate_limit = {0}: must be from {min} to {max} events a second; leave it out for no limit",
+        "rate_limit = {0}: must be from {min} to {max} events a second, or not set for no limit",
         min = Limits::RATE.start(),
         max = Limits::RATE.end()
     )]
@@ -91,8 +91,8 @@ mod tests {
     fn errors_name_the_key_and_what_is_allowed() {
         assert_eq!(
             LimitError::Rate(50).to_string(),
-            "rate_limit = 50: must be from 100 to 1000000000 events a second; \
-             leave it out for no limit"
+            "rate_limit = 50: must be from 100 to 1000000000 events a second, \
+             or not set for no limit"
         );
         assert_eq!(
             LimitError::Burst(5).to_string(),

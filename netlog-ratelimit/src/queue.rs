@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 use crate::Admission;
 use crate::slab::{Links, List, Slab};
 
-/// At most `capacity` events, first in first out within a port, round robin between ports.
+/// At most `capacity` events (more only after that was lowered), first in first out within a port, round robin between ports.
 ///
 /// Everything is allocated when the queue is made, and every operation takes constant time,
 /// whatever the number of ports: only ports that have something queued are known here, so there
@@ -56,21 +56,19 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Makes room for `capacity` events, and returns those for which there is none any more.
-    pub(crate) fn set_capacity(&mut self, capacity: u32) -> Vec<(u32, T)> {
-        let mut surplus = Vec::new();
+    /// Takes at most `capacity` events from now on. What is queued stays, be it more: the queue
+    /// is then full until enough of it has left.
+    pub(crate) fn set_capacity(&mut self, capacity: u32) {
         if capacity == self.capacity {
-            return surplus;
+            return;
         }
-        while self.len > capacity {
-            surplus.extend(self.evict());
-        }
+        let room = capacity.max(self.len);
         // Taken in turn and put back in turn, events keep their order and ports their turns.
-        let mut old = std::mem::replace(self, Self::new(capacity));
+        let mut old = std::mem::replace(self, Self::new(room));
         while let Some((number, event)) = old.pop() {
             self.push(number, event);
         }
-        surplus
+        self.capacity = capacity;
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -114,7 +112,7 @@ impl<T> FairQueue<T> {
     }
 
     /// Takes the newest event of the port that has most.
-    pub(crate) fn evict(&mut self) -> Option<(u32, T)> {
+    fn evict(&mut self) -> Option<(u32, T)> {
         let key = self.by_length[self.longest as usize].last()?;
         let newest = self.ports[key].events.last()?;
         self.take(key, newest)

@@ -164,18 +164,14 @@ impl Model {
         self.pop()
     }
 
-    fn set(&mut self, limits: Option<(u64, u64)>, now: u64) -> Vec<(u32, u64)> {
+    fn set(&mut self, limits: Option<(u64, u64)>, now: u64) {
         if self.limits.is_none() || limits.is_none() {
             self.due = now;
             self.next = 0;
         }
         self.limits = limits;
-        let mut surplus = Vec::new();
         if let Some((_, burst)) = limits {
             let room = usize::try_from(burst).unwrap();
-            while self.queued() > room {
-                surplus.push(self.evict());
-            }
             if room != self.room {
                 // The queue is filled anew, a round at a time.
                 let rounds: Vec<_> = std::iter::from_fn(|| self.pop()).collect();
@@ -185,7 +181,6 @@ impl Model {
             }
             self.room = room;
         }
-        surplus
     }
 }
 
@@ -203,6 +198,7 @@ proptest! {
         };
         let mut now = 1_000;
         let (mut arrived, mut left, mut refused) = (0_u64, HashSet::new(), HashSet::new());
+        let mut room = 0;
 
         for step in steps {
             match step {
@@ -234,18 +230,18 @@ proptest! {
                 }
                 Step::Wait(time) => now += time,
                 Step::Set(to) => {
-                    let surplus = limiter.set_limits(to.map(|(r, b)| limits(r, b)), ns(now));
-                    prop_assert_eq!(&surplus, &model.set(to, now));
-                    for (_, event) in surplus {
-                        prop_assert!(refused.insert(event));
-                    }
+                    limiter.set_limits(to.map(|(r, b)| limits(r, b)), ns(now));
+                    model.set(to, now);
+                    room = limiter.queued();
                 }
             }
             prop_assert_eq!(limiter.queued(), model.queued());
             let due = (limiter.queued() > 0).then_some(ns(model.due));
             prop_assert_eq!(limiter.next_release(), due);
             if let Some(limits) = limiter.limits() {
-                prop_assert!(limiter.queued() <= limits.burst() as usize);
+                // More than the limit only where it was lowered below what was queued.
+                prop_assert!(limiter.queued() <= room.max(limits.burst() as usize));
+                room = room.min(limiter.queued());
             }
             prop_assert!(left.is_disjoint(&refused));
             prop_assert_eq!(left.len() + refused.len() + limiter.queued(), usize::try_from(arrived).unwrap());
@@ -275,6 +271,50 @@ proptest! {
         for pair in times.windows(2) {
             let apart = pair[1].saturating_sub(pair[0]).as_nanos();
             prop_assert!(apart * u128::from(rate) >= 1_000_000_000);
+        }
+    }
+
+    /// While limits change, two events are never closer than the period that was in force when
+    /// the first of them left; when limits are lifted, the count starts anew.
+    #[test]
+    fn never_above_the_rate_while_limits_change(
+        initial in any_limits(),
+        steps in vec(
+            (
+                prop_oneof![Just(0_u64), 0_u64..20_000, 0_u64..30_000_000],
+                prop_oneof![9 => Just(None), 1 => any_limits().prop_map(Some)],
+            ),
+            1..600,
+        ),
+    ) {
+        let to_limits = |set: Option<(u64, u64)>| set.map(|(rate, burst)| limits(rate, burst));
+        let mut limiter = Limiter::new(to_limits(initial));
+        let (mut now, mut last) = (Duration::from_secs(1), None);
+        for (gap, change) in steps {
+            now += ns(gap);
+            let mut left = Vec::new();
+            while let Some(due) = limiter.next_release().filter(|due| *due <= now) {
+                prop_assert!(limiter.release(due).is_some());
+                left.push(due);
+            }
+            if let Admission::Pass(()) = limiter.admit(0, (), now) {
+                left.push(now);
+            }
+            for time in left {
+                if let Some((before, rate)) = last {
+                    let apart: Duration = time.saturating_sub(before);
+                    prop_assert!(apart.as_nanos() * u128::from(rate) >= 1_000_000_000);
+                }
+                last = limiter.limits().map(|limits| (time, limits.rate()));
+            }
+            if let Some(change) = change {
+                let queued = limiter.queued();
+                limiter.set_limits(to_limits(change), now);
+                prop_assert_eq!(limiter.queued(), queued);
+                if change.is_none() {
+                    last = None;
+                }
+            }
         }
     }
 
@@ -313,12 +353,13 @@ proptest! {
     }
 
     /// A port's first event leaves among the next n + 1 when n other ports are in the queue,
-    /// however much they go on sending.
+    /// however much they go on sending, and however the limits change meanwhile.
     #[test]
     fn a_quiet_port_waits_its_fair_share(
         others in 1_u32..20,
         flood in 40_usize..200,
         again in 0_usize..5,
+        mut changes in vec(prop_oneof![2 => Just(None), 1 => any_limits().prop_map(Some)], 20),
     ) {
         let mut limiter = Limiter::new(Some(limits(100, 60)));
         let mut now = Duration::from_secs(1);
@@ -338,6 +379,9 @@ proptest! {
             left_before += 1;
             for _ in 0..again {
                 let _ = limiter.admit(port, (), now);
+            }
+            if let Some(Some(change)) = changes.pop() {
+                limiter.set_limits(change.map(|(rate, burst)| limits(rate, burst)), now);
             }
         }
         prop_assert!(left_before <= others, "{left_before} left before it, {others} ports");
@@ -404,11 +448,10 @@ fn limits_change_without_losing_what_is_queued() {
         assert_eq!(limiter.admit(1, event, now), Admission::Queued);
     }
 
-    // The longest queue gives up its newest.
-    let surplus = limiter.set_limits(Some(limits(1_000, 25)), now);
-    let expected: Vec<_> = (16..=30).rev().map(|event| (0, event)).collect();
-    assert_eq!(surplus, expected);
-    assert_eq!(limiter.queued(), 25);
+    // Less room than is queued: all of it stays, and the queue is full.
+    limiter.set_limits(Some(limits(1_000, 25)), now);
+    assert_eq!(limiter.queued(), 40);
+    assert_eq!(limiter.admit(0, 98, now), Admission::Refused(98));
 
     // The event let through at the old rate still counts; then the new rate holds.
     let due = now + Duration::from_millis(10);
@@ -417,8 +460,8 @@ fn limits_change_without_losing_what_is_queued() {
     assert_eq!(limiter.next_release(), Some(due + Duration::from_millis(1)));
 
     // More room keeps order and turns, and no limits make everything due.
-    assert_eq!(limiter.set_limits(Some(limits(1_000, 50)), due), []);
-    assert_eq!(limiter.set_limits(None, due), []);
+    limiter.set_limits(Some(limits(1_000, 50)), due);
+    limiter.set_limits(None, due);
     let rest: Vec<_> = std::iter::from_fn(|| limiter.release(due)).collect();
     let turns: Vec<_> = rest.iter().map(|(port, _)| *port).collect();
     assert_eq!(turns[..6], [1, 0, 1, 0, 1, 0]);
@@ -430,7 +473,7 @@ fn limits_change_without_losing_what_is_queued() {
             .collect();
         assert!(of_port.is_sorted(), "{of_port:?}");
     }
-    assert_eq!(rest.len(), 24);
+    assert_eq!(rest.len(), 39);
     assert_eq!(limiter.admit(0, 99, due), Admission::Pass(99));
 }
 
@@ -439,7 +482,7 @@ fn limits_set_at_run_time_hold_at_once() {
     let mut limiter = Limiter::new(None);
     let now = Duration::from_secs(1);
     assert_eq!(limiter.admit(0, 0, now), Admission::Pass(0));
-    assert_eq!(limiter.set_limits(Some(limits(100, 25)), now), []);
+    limiter.set_limits(Some(limits(100, 25)), now);
     assert_eq!(limiter.limits(), Some(limits(100, 25)));
     assert_eq!(limiter.admit(0, 1, now), Admission::Pass(1));
     assert_eq!(limiter.admit(0, 2, now), Admission::Queued);

@@ -19,22 +19,23 @@ use netlog_core::log::LogDrivers;
 use netlog_core::policy::Policy;
 use netlog_core::record::{Format, Layout, Recorder, TimestampStyle};
 use netlog_packet::Payload;
-use netlog_ratelimit::{LimitError, Limits};
+use netlog_ratelimit::LimitError;
 use netlog_sink::{FileSink, Retry, SinkError, SyslogSink, Worker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::sync::oneshot;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use self::state::{Agent, Files, Message, Parts};
+use self::state::{Agent, Files, Message, Parts, Reloaded};
 use self::status::Status;
 use crate::api::policy::{self, PolicyFileError};
 use crate::api::tokens::{self, TokensError};
 use crate::api::{self, Api, Auth, BindError, Listener};
 use crate::audit::Audit;
 use crate::clock;
-use crate::config::{self, AuthStrategy, Config};
+use crate::config::{self, AuthStrategy, Config, Location};
 use crate::inventory::{self, FileError};
+use crate::limits::{HostLimits, Setting};
 use crate::ovsdb;
 use crate::pipeline::{self, Pipeline};
 use crate::reload::{WatchError, Watcher};
@@ -86,25 +87,35 @@ pub enum Error {
     System(#[from] io::Error),
 }
 
+/// Why a configuration that was read again has no effect.
+#[derive(Debug, thiserror::Error)]
+enum ReloadError {
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    #[error("[network_log]: {0}")]
+    Limits(#[from] LimitError),
+}
+
 /// Checks everything that can be checked without starting: what `--check` does.
 ///
 /// # Errors
 /// When inventory, tokens or policy cannot be read, or the limits make no sense. The configuration
 /// itself was checked when it was loaded.
 pub fn check(config: &Config) -> Result<(), Error> {
-    limits(config)?;
+    Setting::configured(&config.network_log)?;
     auth(config)?;
     load_policy(config)?;
     inventory::load(&config.inventory.path)?;
     Ok(())
 }
 
-/// Runs the agent until a signal stops it.
+/// Runs the agent until a signal stops it. On SIGHUP the files at `locations`, which `config` was
+/// read from, are read again for what can change at run time: the limits.
 ///
 /// # Errors
 /// When it cannot start. What goes wrong later is logged, and tried again.
-pub fn run(config: &Config) -> Result<(), Error> {
-    let limits = limits(config)?;
+pub fn run(config: &Config, locations: &[Location]) -> Result<(), Error> {
+    let limits = Arc::new(HostLimits::new(Setting::configured(&config.network_log)?));
     let inventory_path = &config.inventory.path;
     let inventory = Arc::new(ArcSwap::from_pointee(inventory::load(inventory_path)?));
     let store = Arc::new(Store::open(&config.database.path)?);
@@ -139,7 +150,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
         tables: Arc::clone(&tables),
         ledger: Arc::clone(&ledger),
         recorder: Recorder::new(format),
-        limits,
+        limits: limits.in_force(),
         sink: sink.handle(),
         port_register: profile.port_register,
         // The standard library keys its own tables with randomness from the system.
@@ -157,6 +168,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
             ledger,
             drivers: LogDrivers::default(),
             policy: Arc::clone(&policy),
+            limits: Arc::clone(&limits),
             audit: Arc::clone(&audit),
             files: Files {
                 inventory: inventory_path.clone(),
@@ -190,6 +202,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
         drivers: LogDrivers::default(),
         auth,
         policy,
+        limits,
         audit: Arc::clone(&audit),
         clock: clock::utc_now,
     };
@@ -205,9 +218,13 @@ pub fn run(config: &Config) -> Result<(), Error> {
 
     info!(version = env!("CARGO_PKG_VERSION"), api = %config.api.bind, "netlog-agent started");
     agent.run(&messages, || {
+        let reloaded = Reloaded {
+            policy: load_policy(config),
+            limits: reload_limits(locations),
+        };
         sink.reopen();
         audit_sink.reopen();
-        load_policy(config)
+        reloaded
     });
 
     info!("stopping");
@@ -233,13 +250,13 @@ pub fn run(config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-fn limits(config: &Config) -> Result<Option<Limits>, LimitError> {
-    let burst = config.network_log.burst_limit;
-    config
-        .network_log
-        .rate_limit
-        .map(|rate| Limits::new(rate.into(), burst.into()))
-        .transpose()
+/// The limits that the configuration sets now.
+fn reload_limits(locations: &[Location]) -> Result<Setting, ReloadError> {
+    let (config, warnings) = Config::load(locations)?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    Ok(Setting::configured(&config.network_log)?)
 }
 
 fn auth(config: &Config) -> Result<Auth, TokensError> {

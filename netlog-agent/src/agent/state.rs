@@ -27,10 +27,12 @@ use uuid::Uuid;
 use crate::api::policy::PolicyFileError;
 use crate::audit::{self, Audit};
 use crate::inventory::FileError;
+use crate::limits::{HostLimits, Setting};
 use crate::ovsdb::{self, Topology};
 use crate::store::{Store, StoreError};
 use crate::switch::{self, Switch};
 
+use super::ReloadError;
 use super::status::Status;
 
 /// Something happened that the agent has to act on.
@@ -38,7 +40,7 @@ use super::status::Status;
 pub(super) enum Message {
     /// The inventory file was read again.
     Inventory(Result<Inventory, FileError>),
-    /// Log objects changed in the store. The sender is told when the change is in force.
+    /// Log objects changed in the store, or limits. The sender is told when the change is in force.
     Logs(oneshot::Sender<()>),
     /// News of the connection to ovsdb-server.
     Ovsdb(ovsdb::Event),
@@ -71,12 +73,21 @@ pub(super) struct Parts {
     pub(super) drivers: LogDrivers,
     /// What callers of the API may do, shared with it.
     pub(super) policy: Arc<ArcSwap<Policy>>,
+    /// The host's limits, shared with the API and the pipeline.
+    pub(super) limits: Arc<HostLimits>,
     /// Where all that happens to the logging is told.
     pub(super) audit: Arc<Audit>,
     /// The inventory file and the policy file, by the names they have in the audit log.
     pub(super) files: Files,
     /// What `netlog status` shows, shared with the API.
     pub(super) status: Arc<Status>,
+}
+
+/// What was read again because of SIGHUP.
+#[derive(Debug)]
+pub(super) struct Reloaded {
+    pub(super) policy: Result<Policy, PolicyFileError>,
+    pub(super) limits: Result<Setting, ReloadError>,
 }
 
 /// Files that are read again when they change.
@@ -123,16 +134,17 @@ impl Agent {
         Ok(agent)
     }
 
-    /// Works through messages until one says stop. `reload` opens files anew, and reads the policy.
-    pub(super) fn run(
-        mut self,
-        messages: &mpsc::Receiver<Message>,
-        reload: impl Fn() -> Result<Policy, PolicyFileError>,
-    ) {
+    /// Works through messages until one says stop. `reload` opens files anew, and reads what can
+    /// be read again.
+    pub(super) fn run(mut self, messages: &mpsc::Receiver<Message>, reload: impl Fn() -> Reloaded) {
         while let Ok(message) = messages.recv() {
             match message {
                 Message::Stop => break,
-                Message::Reload => self.policy_changed(reload()),
+                Message::Reload => {
+                    let Reloaded { policy, limits } = reload();
+                    self.policy_changed(policy);
+                    self.limits_configured(limits);
+                }
                 Message::Inventory(told) => self.inventory_changed(told),
                 Message::Policy(told) => self.policy_changed(told),
                 Message::Logs(done) => self.logs_changed(done),
@@ -229,6 +241,25 @@ impl Agent {
                 error!("{error}; the policy that was read before stays in force");
                 let refused = parts.audit.did(Action::Configure, Outcome::Failure, file);
                 parts.audit.record(&refused.message(error));
+            }
+        }
+    }
+
+    fn limits_configured(&mut self, told: Result<Setting, ReloadError>) {
+        let audit = &self.parts.audit;
+        match told {
+            Ok(configured) => {
+                let change = self.parts.limits.configure(configured);
+                if change.before != change.after {
+                    info!(?change.after, "the limits changed");
+                    audit.record(&audit::limits_changed(audit.agent(), change));
+                    self.renew(None);
+                }
+            }
+            Err(error) => {
+                error!("{error}; the limits stay as they are");
+                let refused = audit.did(Action::Configure, Outcome::Failure, audit::limits());
+                audit.record(&refused.message(error));
             }
         }
     }

@@ -1,5 +1,5 @@
-//! What the API tells the audit log: every change of a log object, and every attempt that was
-//! refused.
+//! What the API tells the audit log: every change of a log object or a limit, and every attempt
+//! that was refused.
 
 use axum::http::{Method, StatusCode, header};
 use netlog_core::audit::{Action, Event, Host, Outcome, Resource};
@@ -38,6 +38,11 @@ impl Api {
             let (before, after) = (change.before.as_ref(), change.after.as_ref());
             self.audit.record(&audit::change(event, before, after));
         }
+        if let Some(change) = reply.limits_change() {
+            let event = audit::limits_changed(initiator(), change);
+            self.audit
+                .record(&event.because("HTTP", reply.status().as_u16()));
+        }
         if let Some((action, target)) = attempt(request, reply.status()) {
             let mut event = Event::activity(action, Outcome::Failure, initiator(), target)
                 .because("HTTP", reply.status().as_u16())
@@ -50,8 +55,8 @@ impl Api {
     }
 }
 
-/// What was tried with what, if it was refused and is worth an entry: changes of log objects, and
-/// whatever a caller may not do.
+/// What was tried with what, if it was refused and is worth an entry: changes of log objects and
+/// limits, and whatever a caller may not do.
 fn attempt(request: &Request, status: StatusCode) -> Option<(Action, Resource)> {
     if !(status.is_client_error() || status.is_server_error()) {
         return None;
@@ -70,6 +75,9 @@ fn attempt(request: &Request, status: StatusCode) -> Option<(Action, Resource)> 
     };
     if let (Some(id), Some(action)) = (log, action) {
         return Some((action, audit::unknown_log(id)));
+    }
+    if let (["v1", "limits"], false) = (&segments[..], request.is_read()) {
+        return Some((Action::Configure, audit::limits()));
     }
     let action = match status {
         StatusCode::UNAUTHORIZED => Action::Authenticate,

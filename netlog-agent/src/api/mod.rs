@@ -12,6 +12,7 @@
 //! | `/v2.0/log/logs` | log objects, kept in the store |
 //! | `/v2.0/ports`, `/v2.0/security-groups`, … | the inventory, read only |
 //! | `/v1/status` | the state of the agent |
+//! | `/v1/limits` | rate and burst limit: shown, set at run time, taken back |
 //! | `/healthz` | whether the agent answers at all |
 //!
 //! A change is answered when it is on disk and in force on the switch. If the switch cannot be
@@ -22,6 +23,7 @@ mod audit;
 mod auth;
 mod discovery;
 mod inventory;
+mod limits;
 mod logs;
 mod peer;
 pub mod policy;
@@ -52,6 +54,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::audit::Audit;
+use crate::limits::HostLimits;
 use crate::store::Store;
 pub use auth::{Auth, Context, StaticToken};
 pub use peer::{Peer, TrustedPeers};
@@ -73,7 +76,7 @@ pub const IN_FORCE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the API needs of the rest of the agent.
 pub trait Agent: Send + Sync {
-    /// Log objects changed in the store. Resolves when the change is in force on the switch, or
+    /// Log objects changed in the store, or limits. Resolves when the change is in force on the switch, or
     /// the agent gives up waiting for that.
     fn logs_changed(&self) -> oneshot::Receiver<()>;
 
@@ -95,6 +98,8 @@ pub struct Api {
     pub auth: Auth,
     /// What callers may do.
     pub policy: Arc<ArcSwap<Policy>>,
+    /// The host's limits.
+    pub limits: Arc<HostLimits>,
     /// Where changes and refusals are told.
     pub audit: Arc<Audit>,
     /// The time.
@@ -189,6 +194,7 @@ impl Api {
             [] => discovery::versions(request),
             ["healthz"] => Reply::ok(serde_json::json!({"status": "ok"})),
             ["v1", "status"] => guarded(&|context| self.status(context)),
+            ["v1", "limits"] => guarded(&|context| self.limits(request, context)),
             ["v2.0", ref path @ ..] => {
                 guarded(&|context| self.neutron(request, context, path)).identified()
             }
@@ -264,9 +270,7 @@ async fn handle(State(shared): State<Arc<Shared>>, request: axum::extract::Reque
     // Runs to its end even if the caller goes away, so that the agent hears of every change.
     let work = tokio::task::spawn_blocking(move || {
         let reply = shared.api.answer(&request);
-        let in_force = reply
-            .changed_logs()
-            .then(|| shared.api.agent.logs_changed());
+        let in_force = reply.changed().then(|| shared.api.agent.logs_changed());
         drop(worker);
         (reply, in_force)
     });

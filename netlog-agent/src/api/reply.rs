@@ -9,6 +9,7 @@ use netlog_core::log::{LogError, LogObject};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::limits;
 use crate::store::StoreError;
 
 /// What `WebOb` says for 400 and 405.
@@ -23,6 +24,7 @@ pub struct Reply {
     /// Whether the reply bears a request id.
     identified: bool,
     changes: Vec<Change>,
+    limits: Option<limits::Change>,
 }
 
 /// What became of a log object.
@@ -41,6 +43,7 @@ impl Reply {
             body,
             identified: false,
             changes: Vec::new(),
+            limits: None,
         }
     }
 
@@ -146,6 +149,17 @@ impl Reply {
         self
     }
 
+    /// The same reply after a change of the host's limits.
+    pub(super) fn after_limits(mut self, change: limits::Change) -> Self {
+        self.limits = Some(change).filter(|change| change.before != change.after);
+        self
+    }
+
+    /// What it has changed of the host's limits.
+    pub(super) const fn limits_change(&self) -> Option<limits::Change> {
+        self.limits
+    }
+
     /// What it has changed.
     pub(super) fn changes(&self) -> &[Change] {
         &self.changes
@@ -159,9 +173,9 @@ impl Reply {
             .or_else(|| body["message"].as_str())
     }
 
-    /// Whether log objects were changed.
-    pub(super) const fn changed_logs(&self) -> bool {
-        !self.changes.is_empty()
+    /// Whether log objects or limits were changed.
+    pub(super) const fn changed(&self) -> bool {
+        !self.changes.is_empty() || self.limits.is_some()
     }
 
     /// The status of the reply.

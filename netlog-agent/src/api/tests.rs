@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::limits::Setting;
 
 struct Deaf;
 
@@ -26,6 +27,7 @@ fn api(store: Store, auth: Auth) -> Api {
         drivers: LogDrivers::default(),
         auth,
         policy: Arc::new(ArcSwap::from_pointee(Policy::default())),
+        limits: Arc::new(HostLimits::new(Setting::new(None, 25).unwrap())),
         audit: Arc::new(Audit::new(|_| ())),
         clock: || UtcDateTime::UNIX_EPOCH,
     }

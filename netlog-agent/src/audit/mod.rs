@@ -19,6 +19,7 @@ use tracing::error;
 use uuid::Uuid;
 
 use crate::clock;
+use crate::limits;
 
 /// The audit log. Whoever has something to tell has it told here.
 pub struct Audit {
@@ -112,6 +113,18 @@ pub fn change(event: Event, before: Option<&LogObject>, after: Option<&LogObject
     };
     let event = attach(event, "before", before);
     attach(event, "after", after)
+}
+
+/// The host's limits in an entry.
+pub fn limits() -> Resource {
+    Resource::new("data/config/limits", "host")
+}
+
+/// Someone put other limits in force.
+pub fn limits_changed(initiator: Resource, change: limits::Change) -> Event {
+    Event::activity(Action::Configure, Outcome::Success, initiator, limits())
+        .object("before", change.before.to_json())
+        .object("after", change.after.to_json())
 }
 
 /// A bridge in an entry.

@@ -325,7 +325,7 @@ options! {
     /// What is recorded, how much of it, and where it goes.
     network_log: NetworkLog {
         /// The greatest number of packets logged a second. What comes faster waits
-        /// in a queue of `burst_limit` packets.
+        /// in a queue of `burst_limit` packets. Both limits are read again on SIGHUP.
         rate_limit: Option<u32> = at_least(100).optional("unlimited"),
         /// The greatest number of packets that wait to be logged. What does not fit
         /// is counted and not logged.

@@ -35,8 +35,8 @@ pub struct Parts {
     pub ledger: Arc<Ledger>,
     /// How records are written.
     pub recorder: Recorder,
-    /// The rate limit; `None` for no limit.
-    pub limits: Option<Limits>,
+    /// The rate limit in force, swapped when it changes; `None` for no limit.
+    pub limits: Arc<ArcSwap<Option<Limits>>>,
     /// Where records go.
     pub sink: Handle,
     /// Number of the register that holds the port of the lookup.
@@ -48,6 +48,7 @@ pub struct Parts {
 /// The pipeline of one bridge.
 pub struct Pipeline {
     tables: Cache<Arc<ArcSwap<Tables>>, Arc<Tables>>,
+    limits: Cache<Arc<ArcSwap<Option<Limits>>>, Arc<Option<Limits>>>,
     ledger: Arc<Ledger>,
     sessions: SessionTable,
     drift: DriftWatch,
@@ -84,6 +85,8 @@ impl Pipeline {
         Self {
             drift: DriftWatch::new(DriftWatch::DEFAULT_GRACE, tables.load_full()),
             tables: Cache::new(tables),
+            limiter: Limiter::new(**limits.load()),
+            limits: Cache::new(limits),
             ledger,
             sessions: SessionTable::new(
                 SessionTable::DEFAULT_CAPACITY,
@@ -95,7 +98,6 @@ impl Pipeline {
             clock,
             now: Duration::ZERO,
             time,
-            limiter: Limiter::new(limits),
             spare: Vec::new(),
             batch: sink.batch(),
             batch_since: Duration::ZERO,
@@ -105,11 +107,15 @@ impl Pipeline {
     }
 
     /// To call before each read, with the time on the monotonic clock: the packet-ins of one read
-    /// share it. Records whose time has come leave the limiter's queue, and drift that has had its
-    /// time of grace is counted.
+    /// share it. Limits that have changed take effect, records whose time has come leave the
+    /// limiter's queue, and drift that has had its time of grace is counted.
     pub fn begin(&mut self, now: Duration) {
         self.now = now;
         self.time = self.clock.now();
+        let limits = **self.limits.load();
+        if limits != self.limiter.limits() {
+            self.limiter.set_limits(limits, now);
+        }
         if self.drift.deadline().is_some() {
             self.drift.tables(self.tables.load(), now);
             while let Some(suspect) = self.drift.confirmed(now) {

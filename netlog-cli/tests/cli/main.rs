@@ -6,6 +6,7 @@ mod agent;
 mod decode;
 mod explain;
 mod generate;
+mod limits;
 mod openstack;
 mod output;
 mod support;
