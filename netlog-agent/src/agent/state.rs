@@ -21,7 +21,7 @@ use netlog_core::log::{LogDrivers, LogObject};
 use netlog_core::plan::{Plan, Planner};
 use netlog_core::policy::Policy;
 use tokio::sync::oneshot;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use crate::api::policy::PolicyFileError;
@@ -360,6 +360,10 @@ impl Agent {
                 let healed = audit.did(Action::Restore, Outcome::Success, bridge);
                 let message = format_args!("log flows are in force again after {gap} ms: {harm}");
                 audit.record(&healed.message(message));
+            }
+            switch::Event::Counted(counts) => {
+                let (flows, meters) = (counts.flows.len(), counts.meters.len());
+                debug!(flows, meters, "the switch has counted");
             }
             switch::Event::Obstructed { obstacles } => {
                 for obstacle in &obstacles {

@@ -3,11 +3,13 @@
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use netlog_core::flow::FlowProfile;
 use netlog_ofp::multipart::MultipartRequest;
-use netlog_ofp::{Backoff, Body, BundleFlags, Config};
+use netlog_ofp::{AsyncConfig, Backoff, Body, BundleFlags, Config, FlowRemovedReason};
 
+use super::count::Counter;
 use super::link::{Link, Lost, RECONNECT, Woken, wait};
 use super::reconcile::{Reconciler, Request};
 use super::{Board, Event, Packets};
@@ -25,6 +27,7 @@ pub(super) struct Thread<F> {
     /// What was told last when there was no connection; `None` while attached.
     detached: Option<String>,
     reconciler: Reconciler,
+    counter: Counter,
 }
 
 impl<F: FnMut(Event)> Thread<F> {
@@ -43,6 +46,7 @@ impl<F: FnMut(Event)> Thread<F> {
             backoff: Backoff::new(RECONNECT.0, RECONNECT.1),
             detached: Some(String::new()),
             reconciler: Reconciler::new(profile),
+            counter: Counter::new(),
         }
     }
 
@@ -52,6 +56,7 @@ impl<F: FnMut(Event)> Thread<F> {
                 Ok(Stopped) => return,
                 Err(lost) => {
                     self.reconciler.detach(clock::monotonic());
+                    self.counter.detach();
                     self.tell_detached(lost.to_string());
                 }
             }
@@ -84,14 +89,17 @@ impl<F: FnMut(Event)> Thread<F> {
     }
 
     fn serve(&mut self) -> Result<Stopped, Lost> {
-        let mut link = Link::connect(&self.socket, Config::default())?;
+        let mut link = Link::connect(&self.socket, config())?;
         self.reconciler.attach();
+        self.counter.attach(clock::monotonic());
         loop {
             while link.read(clock::monotonic(), &mut |_| {})? {}
             let now = clock::monotonic();
             while let Some(event) = link.connection.poll_event() {
+                self.counter.hear(&event, now, &mut self.tell);
                 self.reconciler.hear(event, now, &mut self.tell);
             }
+            self.counter.tell_ends(&mut self.tell);
             // Without packet-ins nothing is done, so that nothing is due either.
             let mut due = None;
             if link.connection.is_ready() {
@@ -105,7 +113,7 @@ impl<F: FnMut(Event)> Thread<F> {
                             });
                         }
                         self.advance(&mut link)?;
-                        due = self.reconciler.deadline();
+                        due = self.deadline();
                     }
                     Packets::Lost(reason) => self.tell_detached(reason),
                     Packets::Connecting => {}
@@ -118,10 +126,17 @@ impl<F: FnMut(Event)> Thread<F> {
         }
     }
 
+    /// When there is something to do though nothing is heard.
+    fn deadline(&self) -> Option<Duration> {
+        let counting = self.reconciler.is_quiet().then(|| self.counter.deadline());
+        let due = [self.reconciler.deadline(), counting.flatten()];
+        due.into_iter().flatten().min()
+    }
+
     fn advance(&mut self, link: &mut Link) -> Result<(), Lost> {
         let now = clock::monotonic();
+        let connection = &mut link.connection;
         let ask = |request| {
-            let connection = &mut link.connection;
             match request {
                 Request::Monitor(monitors) => {
                     connection.request(multipart(MultipartRequest::FlowMonitor(monitors)), now)
@@ -136,7 +151,35 @@ impl<F: FnMut(Event)> Thread<F> {
             }
             .map_err(|error| Lost::Request(error.to_string()))
         };
-        self.reconciler.advance(now, ask, &mut self.tell)
+        self.reconciler.advance(now, ask, &mut self.tell)?;
+        if self.reconciler.is_quiet() {
+            let ask = |request| connection.request(multipart(request), now);
+            let asked = self.counter.advance(now, ask);
+            asked.map_err(|error| Lost::Request(error.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A connection that is told of flows that go, and of nothing else.
+fn config() -> Config {
+    let reasons = [
+        FlowRemovedReason::IDLE_TIMEOUT,
+        FlowRemovedReason::HARD_TIMEOUT,
+        FlowRemovedReason::DELETE,
+        FlowRemovedReason::GROUP_DELETE,
+        FlowRemovedReason::METER_DELETE,
+        FlowRemovedReason::EVICTION,
+    ];
+    let any = reasons
+        .iter()
+        .fold(0, |reasons, reason| reasons | 1 << reason.0);
+    Config {
+        setup: vec![Body::SetAsync(AsyncConfig {
+            flow_removed: [any, any],
+            ..AsyncConfig::default()
+        })],
+        ..Config::default()
     }
 }
 

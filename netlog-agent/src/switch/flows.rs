@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, btree_map};
 
 use netlog_core::flow::{Cookie, FlowMatch, FlowProfile, LogFlow};
 use netlog_ofp::multipart::{FlowStats, FlowStatsRequest, FlowUpdateEvent, FullFlowUpdate};
-use netlog_ofp::{Action, Controller, FlowCommand, FlowMod, Instruction, Match, Oxm, PortNo};
+use netlog_ofp::{
+    Action, Controller, FlowCommand, FlowFlags, FlowMod, Instruction, Match, Oxm, PortNo,
+};
 
 use super::harm::{Obstacle, Obstruction};
 
@@ -83,20 +85,40 @@ struct Present {
     matches: Match,
     /// Its actions; `None` where it has something besides that we would not have written.
     actions: Option<Vec<Action>>,
+    /// Whether the switch tells its last count when it goes.
+    tells_end: bool,
 }
 
 impl Present {
-    fn new(cookie: u64, matches: &Match, timeouts: [u16; 2], does: &[Instruction]) -> Self {
+    fn new(
+        cookie: u64,
+        matches: &Match,
+        timeouts: [u16; 2],
+        does: &[Instruction],
+        tells_end: bool,
+    ) -> Self {
         let for_good = timeouts == [0, 0];
         Self {
             cookie,
             matches: matches.clone(),
             actions: for_good.then(|| only_actions(does)).flatten(),
+            tells_end,
         }
     }
 
     fn is(&self, wanted: &Wanted) -> bool {
-        self.cookie == wanted.cookie.to_bits() && self.actions.as_ref() == Some(&wanted.actions)
+        self.cookie == wanted.cookie.to_bits()
+            && self.actions.as_ref() == Some(&wanted.actions)
+            && self.tells_end
+    }
+
+    /// What deletes this flow and no other.
+    fn deletion(&self, (table, priority, _): &Place) -> FlowMod {
+        FlowMod {
+            cookie: self.cookie,
+            cookie_mask: u64::MAX,
+            ..FlowMod::delete_strict(*table, *priority, self.matches.clone())
+        }
     }
 }
 
@@ -124,7 +146,13 @@ impl Flows {
             let timeouts = [flow.idle_timeout, flow.hard_timeout];
             (
                 place(flow.table_id, flow.priority, &flow.r#match),
-                Present::new(flow.cookie, &flow.r#match, timeouts, &flow.instructions),
+                Present::new(
+                    flow.cookie,
+                    &flow.r#match,
+                    timeouts,
+                    &flow.instructions,
+                    flow.flags.contains(FlowFlags::SEND_FLOW_REM),
+                ),
             )
         }));
     }
@@ -142,11 +170,15 @@ impl Flows {
                 .is_some_and(|flow| may_matter(flow.cookie));
         }
         let timeouts = [update.idle_timeout, update.hard_timeout];
+        // A flow keeps its flags when it is modified. Those of a new one are not told.
+        let tells_end = update.event == FlowUpdateEvent::MODIFIED
+            && self.0.get(&place).is_some_and(|flow| flow.tells_end);
         let flow = Present::new(
             update.cookie,
             &update.r#match,
             timeouts,
             &update.instructions,
+            tells_end,
         );
         let before = self.0.insert(place, flow);
         may_matter(update.cookie) || before.is_some_and(|flow| may_matter(flow.cookie))
@@ -157,8 +189,13 @@ impl Flows {
         for change in changes {
             let place = place(change.table_id, change.priority, &change.r#match);
             if change.command == FlowCommand::ADD {
-                let flow =
-                    Present::new(change.cookie, &change.r#match, [0, 0], &change.instructions);
+                let flow = Present::new(
+                    change.cookie,
+                    &change.r#match,
+                    [0, 0],
+                    &change.instructions,
+                    true,
+                );
                 self.0.insert(place, flow);
             } else if let btree_map::Entry::Occupied(flow) = self.0.entry(place)
                 && flow.get().cookie == change.cookie
@@ -194,18 +231,17 @@ impl Flows {
                 Some(wanted) if present.is(wanted) => {
                     lacking.remove(place);
                 }
-                // An addition at the same place replaces what is there.
-                Some(wanted) if is_ours(present.cookie) => comparison.altered.push(wanted.cookie),
+                // An addition at the same place would replace what is there without a word of what
+                // it counted.
+                Some(wanted) if is_ours(present.cookie) => {
+                    comparison.altered.push(wanted.cookie);
+                    comparison.changes.push(present.deletion(place));
+                }
                 Some(_) => {
                     lacking.remove(place);
                 }
                 None if is_ours(present.cookie) => {
-                    let (table, priority, _) = *place;
-                    comparison.changes.push(FlowMod {
-                        cookie: present.cookie,
-                        cookie_mask: u64::MAX,
-                        ..FlowMod::delete_strict(table, priority, present.matches.clone())
-                    });
+                    comparison.changes.push(present.deletion(place));
                 }
                 None => {}
             }
@@ -216,8 +252,10 @@ impl Flows {
             }
             let (table, priority, _) = place;
             let cookie = wanted.cookie.to_bits();
-            let add = FlowMod::add(table, priority, cookie, wanted.matches, wanted.actions);
-            comparison.changes.push(add);
+            comparison.changes.push(FlowMod {
+                flags: FlowFlags::SEND_FLOW_REM,
+                ..FlowMod::add(table, priority, cookie, wanted.matches, wanted.actions)
+            });
         }
         comparison
     }
@@ -330,7 +368,7 @@ mod tests {
             priority: place.1,
             idle_timeout: 0,
             hard_timeout: 0,
-            flags: FlowFlags::NONE,
+            flags: FlowFlags::SEND_FLOW_REM,
             importance: 0,
             cookie: present.cookie,
             packet_count: 0,
@@ -392,14 +430,12 @@ mod tests {
         assert!(changes(&having(&found), &wanted).is_empty());
 
         found[2].instructions.clear();
+        found[3].flags = FlowFlags::NONE;
         found[4].idle_timeout = 10;
         let mended = changes(&having(&found), &wanted);
-        assert_eq!(mended.len(), 2);
-        assert!(
-            mended
-                .iter()
-                .all(|change| change.command == FlowCommand::ADD)
-        );
+        let commands: Vec<_> = mended.iter().map(|change| change.command).collect();
+        let [delete, add] = [FlowCommand::DELETE_STRICT, FlowCommand::ADD];
+        assert_eq!(commands, [delete, delete, delete, add, add, add]);
     }
 
     proptest! {

@@ -11,9 +11,11 @@
 //! theirs is never touched, and reported where it is in our way ([`Event::Obstructed`]).
 
 mod control;
+mod count;
 mod flows;
 mod harm;
 mod link;
+mod meters;
 mod packets;
 mod reconcile;
 
@@ -27,6 +29,7 @@ use std::time::Duration;
 
 use netlog_core::flow::{FlowProfile, LogFlow};
 
+pub use self::count::{Count, CounterState, Counts};
 pub use self::harm::{Harm, Obstacle, Obstruction};
 use crate::pipeline::Pipeline;
 
@@ -69,6 +72,11 @@ pub enum Event {
         /// All that are now; none when the way is free again.
         obstacles: Vec<Obstacle>,
     },
+    /// What the switch has counted since it was told last: about once a second, less often where
+    /// the switch takes long to say, and at once when flows are gone.
+    ///
+    /// Packets are counted up to half a second after their packet-ins.
+    Counted(Counts),
     /// The switch does not tell of changes to flows, so that they are noticed with a delay.
     Unmonitored {
         /// Why.

@@ -180,6 +180,15 @@ impl Reconciler {
         }
     }
 
+    /// Whether nothing is asked of the switch, nor is about to be.
+    pub(super) fn is_quiet(&self) -> bool {
+        match self.phase {
+            Phase::Idle => !(self.stale && self.wanted.is_some()),
+            Phase::Resting(_) => true,
+            _ => false,
+        }
+    }
+
     /// Does what there is to do: asks for one thing at most.
     ///
     /// # Errors

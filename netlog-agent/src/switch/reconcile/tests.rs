@@ -6,8 +6,8 @@ use netlog_core::flow::{Cookie, FlowKind};
 use netlog_core::plan::{AcceptScope, PortPlan};
 use netlog_ofp::multipart::{FlowStats, FullFlowUpdate};
 use netlog_ofp::{
-    ALL_TABLES, Action, ErrorCode, ErrorMessage, FlowCommand, FlowFlags, FlowRemovedReason,
-    Instruction, Match, PortNo,
+    ALL_TABLES, Action, ErrorCode, ErrorMessage, FlowCommand, FlowRemovedReason, Instruction,
+    Match, PortNo,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -107,7 +107,7 @@ impl Switch {
                 priority: change.priority,
                 idle_timeout: change.idle_timeout,
                 hard_timeout: change.hard_timeout,
-                flags: FlowFlags::NONE,
+                flags: change.flags,
                 importance: 0,
                 cookie: change.cookie,
                 packet_count: 0,
