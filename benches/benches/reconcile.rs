@@ -18,7 +18,7 @@ use netlog_agent::switch::{Event, Switch};
 use netlog_core::classify::Tables;
 use netlog_core::flow::{FlowProfile, LogFlow};
 use netlog_core::ledger::Ledger;
-use netlog_core::plan::{AcceptScope, PortPlan};
+use netlog_core::plan::{AcceptScope, LogLimits, PortPlan};
 use netlog_core::record::{Format, Recorder};
 use netlog_lab::{BR_INT, Lab, Options};
 use netlog_sink::{FileSink, Retry, Worker};
@@ -82,6 +82,7 @@ fn log_flows(ports: impl Iterator<Item = u32>) -> Vec<LogFlow> {
             group: None,
         }],
         drop: vec![Uuid::nil()],
+        limits: LogLimits::default(),
     };
     let profile = FlowProfile::default();
     ports

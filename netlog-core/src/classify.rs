@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::flow::{AttachedPort, Cookie, FlowKind, Slot};
 use crate::inventory::{Inventory, Port};
 use crate::ledger::{Ledger, PortCounters};
-use crate::plan::{Plan, PortPlan};
+use crate::plan::{LogLimits, Plan, PortPlan};
 use crate::record::{Action, Format, Reason, Scope, Verdict};
 use crate::rule::Direction;
 use crate::ruleset::{
@@ -79,6 +79,8 @@ pub struct Event<'a> {
     pub cause: Cause,
     /// The log objects whose scope holds the event, in the order of their ids.
     pub logs: &'a [Uuid],
+    /// The limits that they have.
+    pub limits: &'a LogLimits,
     /// The rendered [head](Format::head) of its record.
     pub head: &'a [u8],
     /// The rendered [tail](Format::tail) of its record.
@@ -767,6 +769,7 @@ impl PortTable {
                 direction,
                 cause,
                 logs,
+                limits: &self.plan.limits,
                 head,
                 tail,
             });

@@ -4,7 +4,7 @@
 //! no log flow of ours sent. Each event ends in exactly one counter:
 //!
 //! ```text
-//! events = recorded + folded + suppressed + still queued in the limiter
+//! events = recorded + folded + suppressed + log_limited + still queued in the limiter
 //! ```
 //!
 //! A counter has one writer, the thread that reads the bridge's packet-ins, and any number of
@@ -50,6 +50,8 @@ pub struct PortCounters {
     pub folded: Counter,
     /// Events that the rate limit refused because the queue was full.
     pub suppressed: Counter,
+    /// Events that were over the limit of every log object that wants them.
+    pub log_limited: Counter,
     /// Events that the known rules still did not explain after a time of grace: accepted
     /// sessions that no rule allows, and dropped packets that a rule allows.
     pub drifted: Counter,

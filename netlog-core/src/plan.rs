@@ -10,10 +10,16 @@
 //! | a group and a target | it is the target | that group, while it is a member | yes |
 //!
 //! Ports without port security have no firewall, so that they have nothing to log.
+//!
+//! A log object can have a limit of its own, inside the host's. Each log object decides for itself,
+//! as if there were no other: an event is held back only if every log object that wants it is over
+//! its limit, so that the limit of one never silences what another asks for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
+use netlog_ratelimit::{Quota, Throttle};
 use uuid::Uuid;
 
 use crate::inventory::{Inventory, Port};
@@ -40,6 +46,8 @@ pub struct PortPlan {
     pub accept: Vec<AcceptScope>,
     /// Log objects that want its dropped packets, in the order of their ids.
     pub drop: Vec<Uuid>,
+    /// Those of them that have a limit.
+    pub limits: LogLimits,
 }
 
 impl PortPlan {
@@ -51,6 +59,33 @@ impl PortPlan {
     /// Whether dropped packets are logged.
     pub fn logs_drop(&self) -> bool {
         !self.drop.is_empty()
+    }
+}
+
+/// The limits of log objects that want the same port's events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogLimits(
+    /// In the order of the log objects' ids.
+    Vec<(Uuid, Throttle)>,
+);
+
+impl LogLimits {
+    /// Whether an event that these log objects want, in the order of their ids, is within the
+    /// limit of any of them. Those that have no limit always have room; those that have one count
+    /// the event against it. Takes the time on the monotonic clock.
+    pub fn admit(&self, logs: &[Uuid], now: Duration) -> bool {
+        if self.0.is_empty() {
+            return true;
+        }
+        let mut limits = self.0.iter().peekable();
+        let mut room = false;
+        for log in logs {
+            while limits.next_if(|(other, _)| other < log).is_some() {}
+            room |= limits
+                .next_if(|(other, _)| other == log)
+                .is_none_or(|(_, throttle)| throttle.pass(now));
+        }
+        room
     }
 }
 
@@ -90,6 +125,7 @@ struct LogIndex<'a> {
     targets: HashMap<Uuid, Vec<&'a LogObject>>,
     groups: HashMap<Uuid, Vec<&'a LogObject>>,
     projects: HashMap<&'a str, Vec<&'a LogObject>>,
+    throttles: Option<&'a BTreeMap<Uuid, Throttle>>,
 }
 
 impl<'a> LogIndex<'a> {
@@ -112,6 +148,7 @@ impl<'a> LogIndex<'a> {
             port: port.id,
             accept: Vec::new(),
             drop: Vec::new(),
+            limits: LogLimits::default(),
         };
         let groups = port.security_groups.iter();
         let candidates = [
@@ -134,9 +171,13 @@ impl<'a> LogIndex<'a> {
             if wanted.drop {
                 plan.drop.push(log.id);
             }
+            let throttle = self.throttles.and_then(|throttles| throttles.get(&log.id));
+            let limit = throttle.map(|throttle| (log.id, throttle.clone()));
+            plan.limits.0.extend(limit);
         }
         plan.accept.sort_unstable();
         plan.drop.sort_unstable();
+        plan.limits.0.sort_unstable_by_key(|(log, _)| *log);
         (plan.logs_accept() || plan.logs_drop()).then_some(plan)
     }
 }
@@ -166,10 +207,32 @@ pub fn plan<'a>(logs: impl IntoIterator<Item = &'a LogObject>, inventory: &Inven
 pub struct Planner {
     logs: BTreeMap<Uuid, LogObject>,
     inventory: Arc<Inventory>,
+    throttles: BTreeMap<Uuid, Throttle>,
+    /// Log objects whose limits have changed since the last update.
+    relimited: BTreeSet<Uuid>,
     plan: Plan,
 }
 
 impl Planner {
+    /// Sets the limits of log objects, from the next update on. What a log object has used up of a
+    /// limit stays so when the limit changes.
+    pub fn set_limits(&mut self, limits: &BTreeMap<Uuid, Quota>) {
+        let throttle = |(log, quota): (&Uuid, &Quota)| {
+            let throttle = match self.throttles.get(log) {
+                Some(throttle) => throttle.with_quota(*quota),
+                None => Throttle::new(*quota),
+            };
+            (*log, throttle)
+        };
+        let throttles: BTreeMap<Uuid, Throttle> = limits.iter().map(throttle).collect();
+        for log in self.throttles.keys().chain(throttles.keys()) {
+            if self.throttles.get(log) != throttles.get(log) {
+                self.relimited.insert(*log);
+            }
+        }
+        self.throttles = throttles;
+    }
+
     /// The plan for these log objects and this inventory.
     ///
     /// The plan of a port that did not change, and that no changed log object selects or
@@ -180,12 +243,14 @@ impl Planner {
         // Both what a changed log object was and what it is now.
         let changed: Vec<&LogObject> = differing(&self.logs, &logs)
             .chain(differing(&logs, &self.logs))
+            .chain(self.relimited.iter().filter_map(|log| logs.get(log)))
             .collect();
         let same_inventory = Arc::ptr_eq(&self.inventory, inventory);
         if changed.is_empty() && same_inventory {
             return &self.plan;
         }
-        let index = LogIndex::new(logs.values());
+        let mut index = LogIndex::new(logs.values());
+        index.throttles = Some(&self.throttles);
         if !same_inventory {
             self.plan.retain(|id, _| inventory.port(*id).is_some());
         }
@@ -206,6 +271,7 @@ impl Planner {
                 }
             }
         }
+        self.relimited.clear();
         self.logs = logs;
         self.inventory = Arc::clone(inventory);
         &self.plan
@@ -223,6 +289,7 @@ fn differing<'a>(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use time::UtcDateTime;
 
     use super::*;
@@ -458,5 +525,80 @@ mod tests {
                 group: Some(group("a1"))
             }]
         );
+    }
+
+    #[test]
+    fn a_limit_reaches_the_ports_of_its_log_and_outlives_other_changes() {
+        let inventory = Inventory::parse(include_str!("../tests/fixtures/inventory.json")).unwrap();
+        let inventory = Arc::new(inventory);
+        let limited = log(A, None, None);
+        let other = LogObject {
+            id: Uuid::from_u128(2),
+            ..log(B, None, None)
+        };
+        let quota = |rate| Quota::new(rate, 1).unwrap();
+        let mut planner = Planner::default();
+        let plan = planner.update(&[limited.clone(), other.clone()], &inventory);
+        let (vm1, vm3) = (Arc::clone(&plan[&port(1)]), Arc::clone(&plan[&port(3)]));
+        assert!((0..99).all(|_| vm1.limits.admit(&vm1.drop, Duration::ZERO)));
+
+        planner.set_limits(&BTreeMap::from([(limited.id, quota(1))]));
+        let plan = planner.update(&[limited.clone(), other.clone()], &inventory);
+        assert!(Arc::ptr_eq(&plan[&port(3)], &vm3), "nothing changed for it");
+        let vm1 = Arc::clone(&plan[&port(1)]);
+        assert!(vm1.limits.admit(&vm1.drop, Duration::ZERO));
+        let vm2 = &plan[&port(2)];
+        assert!(
+            !vm2.limits.admit(&vm2.drop, Duration::ZERO),
+            "one limit for all its ports"
+        );
+
+        // What is used up stays so, when others change and when the limit does.
+        let renamed = LogObject {
+            name: "renamed".to_owned(),
+            ..limited.clone()
+        };
+        planner.set_limits(&BTreeMap::from([(limited.id, quota(2))]));
+        let plan = planner.update(std::slice::from_ref(&renamed), &inventory);
+        let vm1 = Arc::clone(&plan[&port(1)]);
+        assert!(!vm1.limits.admit(&vm1.drop, Duration::ZERO));
+        assert!(!vm1.limits.admit(&vm1.drop, Duration::from_millis(499)));
+        assert!(vm1.limits.admit(&vm1.drop, Duration::from_millis(500)));
+
+        planner.set_limits(&BTreeMap::new());
+        let plan = planner.update(std::slice::from_ref(&renamed), &inventory);
+        assert_eq!(plan[&port(1)].limits, LogLimits::default());
+    }
+
+    proptest! {
+        /// Each log object decides for itself, and one that has room is enough.
+        #[test]
+        fn an_event_is_held_back_only_when_every_log_is_over_its_limit(
+            quotas in proptest::collection::vec(
+                proptest::option::of((1_u64..50, 1_u64..5)), 1..6),
+            events in proptest::collection::vec(
+                (0_u64..50, proptest::collection::vec(any::<bool>(), 6)), 1..200),
+        ) {
+            let ids: Vec<Uuid> = (1..=quotas.len() as u128).map(Uuid::from_u128).collect();
+            let throttle = |(rate, burst)| Throttle::new(Quota::new(rate, burst).unwrap());
+            let limited = ids.iter().zip(&quotas).filter_map(|(id, q)| Some((*id, (*q)?)));
+            let limits = LogLimits(limited.map(|(id, q)| (id, throttle(q))).collect());
+            // Each log object by itself.
+            let alone: Vec<Option<Throttle>> = quotas.iter().map(|q| q.map(throttle)).collect();
+            let mut now = Duration::ZERO;
+            for (gap, wanted) in events {
+                now += Duration::from_millis(gap);
+                let wants = |n: &usize| wanted[*n];
+                let logs: Vec<Uuid> = (0..ids.len()).filter(wants).map(|n| ids[n]).collect();
+                if logs.is_empty() {
+                    continue;
+                }
+                let room: Vec<bool> = (0..ids.len())
+                    .filter(wants)
+                    .map(|n| alone[n].as_ref().is_none_or(|throttle| throttle.pass(now)))
+                    .collect();
+                prop_assert_eq!(limits.admit(&logs, now), room.contains(&true));
+            }
+        }
     }
 }

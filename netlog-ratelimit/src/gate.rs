@@ -59,10 +59,10 @@ impl Gate {
     }
 }
 
-const NANOS_A_SECOND: u64 = 1_000_000_000;
+pub(crate) const NANOS_A_SECOND: u64 = 1_000_000_000;
 
 /// Time as governor counts it. Past 292 years it stands still, which leaves room for additions.
-fn nanos(time: Duration) -> u64 {
+pub(crate) fn nanos(time: Duration) -> u64 {
     const END: u64 = u64::MAX / 2;
     time.as_secs()
         .checked_mul(NANOS_A_SECOND)

@@ -31,6 +31,11 @@
 //! counting the event that comes, loses its newest; between equals, the one that comes yields.
 //! So a flood is refused its own events, and a quiet port still gets in.
 //!
+//! # Inside the limits
+//!
+//! Within what the host may log, some may be given less: a [`Throttle`] has a rate and a burst of
+//! its own and no queue. It decides what may ask for admission at all.
+//!
 //! # Cost
 //!
 //! All memory is allocated when limits are set, in proportion to `burst_limit` (or to what is
@@ -64,6 +69,7 @@ mod queue;
 mod slab;
 #[cfg(test)]
 mod tests;
+mod throttle;
 
 use std::fmt;
 use std::time::Duration;
@@ -71,6 +77,7 @@ use std::time::Duration;
 use gate::Gate;
 pub use limits::{LimitError, Limits};
 use queue::FairQueue;
+pub use throttle::{Quota, QuotaError, Throttle};
 
 /// Limits the rate of events of type `T` from many ports.
 ///

@@ -41,7 +41,7 @@ impl Limits {
     }
 }
 
-fn within(range: &RangeInclusive<u32>, value: u64) -> Option<u32> {
+pub(crate) fn within(range: &RangeInclusive<u32>, value: u64) -> Option<u32> {
     u32::try_from(value)
         .ok()
         .filter(|value| range.contains(value))

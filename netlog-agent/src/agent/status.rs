@@ -121,7 +121,10 @@ impl Status {
                 "folded": ledger.total(|port| &port.folded),
                 "drifted": ledger.total(|port| &port.drifted),
                 "drift_unjudged": ledger.drift_unjudged.get(),
-                "suppressed": { "rate-limit": ledger.total(|port| &port.suppressed) },
+                "suppressed": {
+                    "rate-limit": ledger.total(|port| &port.suppressed),
+                    "log-limit": ledger.total(|port| &port.log_limited),
+                },
                 "written": sink.written,
                 "failed": failed,
             },
@@ -141,7 +144,7 @@ impl LoggedPort {
             "events": counters.events.get(),
             "recorded": counters.recorded.get(),
             "folded": counters.folded.get(),
-            "suppressed": counters.suppressed.get(),
+            "suppressed": counters.suppressed.get() + counters.log_limited.get(),
             "drifted": counters.drifted.get(),
         })
     }

@@ -181,6 +181,10 @@ impl Pipeline {
                     }
                 }
             }
+            if !event.limits.admit(event.logs, now) {
+                event.counters.log_limited.add(1);
+                return;
+            }
             if batch.is_empty() {
                 *batch_since = now;
             }

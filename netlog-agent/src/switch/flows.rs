@@ -319,7 +319,7 @@ mod tests {
     use std::time::Duration;
 
     use netlog_core::flow::FlowKind;
-    use netlog_core::plan::{AcceptScope, PortPlan};
+    use netlog_core::plan::{AcceptScope, LogLimits, PortPlan};
     use netlog_ofp::FlowFlags;
     use proptest::prelude::*;
     use uuid::Uuid;
@@ -337,6 +337,7 @@ mod tests {
                 .into_iter()
                 .collect(),
             drop: drop.then_some(Uuid::nil()).into_iter().collect(),
+            limits: LogLimits::default(),
         };
         FlowProfile::default().log_flows(&plan, slot, ofport)
     }

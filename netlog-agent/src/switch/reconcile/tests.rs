@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use netlog_core::flow::{Cookie, FlowKind};
-use netlog_core::plan::{AcceptScope, PortPlan};
+use netlog_core::plan::{AcceptScope, LogLimits, PortPlan};
 use netlog_ofp::multipart::{FlowStats, FullFlowUpdate};
 use netlog_ofp::{
     ALL_TABLES, Action, ErrorCode, ErrorMessage, FlowCommand, FlowRemovedReason, Instruction,
@@ -293,6 +293,7 @@ fn log_flows(ports: &[(u32, u32)]) -> Vec<LogFlow> {
             group: None,
         }],
         drop: vec![Uuid::nil()],
+        limits: LogLimits::default(),
     };
     let flows =
         |(slot, ofport): &(u32, u32)| FlowProfile::default().log_flows(&plan, *slot, *ofport);
