@@ -223,6 +223,77 @@ fn a_flood_is_limited_and_accounted_for() {
 }
 
 #[test]
+fn limits_change_while_the_agent_runs() {
+    let lab = start();
+    let agent = Agent::start(&lab, "").unwrap();
+    create_log(&agent);
+    // So many packets are dropped at vm1; what became of them, once all is accounted for: how many
+    // were recorded, refused by the host's limit, and by those of log objects.
+    let dropped = |count: usize| {
+        let totals = || agent.status().map(|status| status["totals"].clone());
+        let read = |totals: &serde_json::Value| {
+            [
+                &totals["events"],
+                &totals["written"],
+                &totals["suppressed"]["rate-limit"],
+                &totals["suppressed"]["log-limit"],
+            ]
+            .map(|number| number.as_u64().unwrap())
+        };
+        let before = read(&totals().unwrap());
+        lab.syn("ext1", "vm1", Family::V4, 80, count).unwrap();
+        until(LIMIT, "every packet to be accounted for", || {
+            let now = read(&totals()?);
+            let [events, written, host, logs] = [0, 1, 2, 3].map(|n| now[n] - before[n]);
+            let settled = events == count as u64 && written + host + logs == events;
+            Ok(settled.then_some([written, host, logs]))
+        })
+        .unwrap()
+    };
+    let limits = |args: &[&str]| {
+        let args = [&["limits"], args].concat();
+        agent.netlog_ok(&args).unwrap()
+    };
+
+    assert_eq!(dropped(50), [50, 0, 0]);
+    limits(&[
+        "set",
+        "--log",
+        "Log_Created",
+        "--rate-limit",
+        "1",
+        "--burst-limit",
+        "5",
+    ]);
+    let [written, host, logs] = dropped(50);
+    assert!(
+        (5..10).contains(&written),
+        "a burst of 5, one a second: {written}"
+    );
+    assert_eq!((host, logs), (0, 50 - written));
+
+    // Another log object that wants the same packets is not silenced.
+    let other = ["log", "create", "--resource-type", "security_group"];
+    let port = netlog_lab::host("vm1").unwrap().port_id.to_string();
+    let other = [&other[..], &["--target", &port, "Other"]].concat();
+    agent.netlog_ok(&other).unwrap();
+    assert_eq!(dropped(50), [50, 0, 0]);
+
+    // Inside the host's limit, which holds at once and loses nothing that waits.
+    limits(&["set", "--rate-limit", "100", "--burst-limit", "25"]);
+    let [written, host, logs] = dropped(200);
+    assert!((26..150).contains(&written), "{written}");
+    assert_eq!((host, logs), (200 - written, 0));
+    limits(&["unset"]);
+    limits(&["unset", "--log", "Log_Created"]);
+    assert_eq!(dropped(50), [50, 0, 0]);
+    let shown = limits(&["show", "-f", "value"]);
+    assert_eq!(shown, "host None 25\nconfiguration None 25\n");
+    agent.terminate().unwrap();
+    lab.stop().unwrap();
+}
+
+#[test]
 fn records_go_to_the_local_syslog_where_no_file_is_set() {
     let lab = start();
     let directory = lab.run_dir().display().to_string();

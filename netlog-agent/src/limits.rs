@@ -5,14 +5,18 @@
 //! (`DELETE /v1/limits`), or until SIGHUP finds limits in the configuration that are not those of
 //! before. A SIGHUP that only rotates log files so leaves them alone.
 //!
+//! Inside these, a log object can have a limit of its own. It is kept with the log object, in the
+//! store, and goes with it.
+//!
 //! The thread that reads packet-ins takes no lock: it looks at what [`HostLimits::in_force`]
 //! gives, which is swapped in whole.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use netlog_ratelimit::{LimitError, Limits};
+use netlog_ratelimit::{LimitError, Limits, Quota};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::config::NetworkLog;
 
@@ -59,6 +63,11 @@ impl Setting {
     }
 }
 
+/// A log object's limit as the API shows it.
+pub fn quota_json(quota: Quota) -> Value {
+    json!({"rate_limit": quota.rate(), "burst_limit": quota.burst()})
+}
+
 /// What a change came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -66,6 +75,17 @@ pub struct Change {
     pub before: Setting,
     /// What is in force now.
     pub after: Setting,
+}
+
+/// What became of a log object's limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogChange {
+    /// The log object.
+    pub log: Uuid,
+    /// The limit that it had.
+    pub before: Option<Quota>,
+    /// The limit that it has now.
+    pub after: Option<Quota>,
 }
 
 /// The limits of a host.

@@ -401,11 +401,18 @@ fn limits_change_at_run_time_and_are_told() {
         body(&agent.request_as("aaa", method, "/v1/limits", &request))
     };
     let limits = |rate: Value, burst: u32| json!({"rate_limit": rate, "burst_limit": burst});
-    let shown = || ask("GET", &Value::Null).1;
+    // What is in force, without the limits of log objects.
+    let host = |answer: &Value| {
+        let mut host = answer["limits"].clone();
+        host.as_object_mut().unwrap().remove("logs").unwrap();
+        host
+    };
+    let shown = || host(&ask("GET", &Value::Null).1);
     let configured = limits(json!(1000), 100);
+    let (_, answer) = ask("GET", &Value::Null);
     assert_eq!(
-        shown(),
-        json!({"limits": configured, "configured": configured})
+        (&host(&answer), &answer["configured"]),
+        (&configured, &configured)
     );
 
     // What is not named stays, null is no limit; what changes nothing is not told.
@@ -433,7 +440,7 @@ fn limits_change_at_run_time_and_are_told() {
     ] {
         for _ in 0..2 {
             let (status, answer) = ask("PUT", &json!({"limits": asked}));
-            assert_eq!((status, &answer["limits"]), (200, &after), "{asked}");
+            assert_eq!((status, &host(&answer)), (200, &after), "{asked}");
         }
         let entry = site.expect("ada", "configure", "success", "host");
         let content = |n: usize| &entry["attachments"][n]["content"];
@@ -484,7 +491,7 @@ fn limits_change_at_run_time_and_are_told() {
         assert_eq!(answered, status);
         site.expect(who, "configure", "failure", "host");
     }
-    assert_eq!(shown()["limits"], limits(json!(300), 30));
+    assert_eq!(shown(), limits(json!(300), 30));
 
     // A SIGHUP that finds the configuration as it was leaves alone what was set; one that finds
     // another, or one that cannot be used, does what it says, or says so.
@@ -497,7 +504,7 @@ fn limits_change_at_run_time_and_are_told() {
         assert!(clock::monotonic() < deadline, "the log is not opened again");
         std::thread::yield_now();
     }
-    assert_eq!(shown()["limits"], limits(json!(300), 30));
+    assert_eq!(shown(), limits(json!(300), 30));
     site.configure("rate_limit = 50\n", "");
     hangup();
     let entry = site.expect("netlog-agent", "configure", "failure", "host");
@@ -506,7 +513,7 @@ fn limits_change_at_run_time_and_are_told() {
         said.contains("netlog.conf:") && said.contains("at least 100"),
         "{said}"
     );
-    assert_eq!(shown()["limits"], limits(json!(300), 30));
+    assert_eq!(shown(), limits(json!(300), 30));
     site.configure("rate_limit = 2000\nburst_limit = 100\n", "");
     hangup();
     let entry = site.expect("netlog-agent", "configure", "success", "host");
@@ -518,7 +525,107 @@ fn limits_change_at_run_time_and_are_told() {
     site.expect("ada", "configure", "success", "host");
     assert_eq!(ask("DELETE", &Value::Null).0, 204);
     site.expect("ada", "configure", "success", "host");
-    assert_eq!(shown()["limits"], limits(json!(2000), 100));
+    assert_eq!(shown(), limits(json!(2000), 100));
     assert_eq!(ask("POST", &json!({})).0, 405);
+    agent.stop();
+}
+
+#[test]
+fn a_log_object_has_a_limit_of_its_own() {
+    let site = Site::new("");
+    let agent = site.host.start();
+    site.agent_did("start", "success", "netlog-agent");
+    let log = json!({"resource_type": "security_group", "resource_id": GROUP});
+    let id = create(&agent, "aaa", &log);
+    site.expect("ada", "create", "success", &id);
+    let ask = |agent: &Running, method: &str, request: &Value| {
+        let (status, answer) =
+            body(&agent.request_as("aaa", method, "/v1/limits", &request.to_string()));
+        (status, answer)
+    };
+    let set = |limit: &Value| ask(&agent, "PUT", &json!({"limits": {"logs": {&*id: limit}}}));
+    let shown = |agent: &Running| ask(agent, "GET", &Value::Null).1["limits"]["logs"].clone();
+
+    let (status, answer) = set(&json!({"rate_limit": 10}));
+    let limit = json!({"rate_limit": 10, "burst_limit": 25});
+    assert_eq!(
+        (status, &answer["limits"]["logs"]),
+        (200, &json!({&*id: limit}))
+    );
+    let entry = site.expect("ada", "configure", "success", &id);
+    let attached = |n: usize| {
+        (
+            &entry["attachments"][n]["name"],
+            &entry["attachments"][n]["content"],
+        )
+    };
+    assert_eq!(attached(0), (&json!("after"), &limit));
+    set(&json!({"burst_limit": 5}));
+    let entry = site.expect("ada", "configure", "success", &id);
+    assert_eq!(entry["attachments"][0]["content"], limit);
+    let limit = json!({"rate_limit": 10, "burst_limit": 5});
+    assert_eq!(entry["attachments"][1]["content"], limit);
+
+    let none = "99999999-0000-4000-8000-000000000001";
+    for (asked, status, why) in [
+        (
+            json!({"logs": {&*id: {"rate_limit": 0}}}),
+            400,
+            "rate_limit = 0: must be from 1 to",
+        ),
+        (
+            json!({"logs": {&*id: {"burst": 1}}}),
+            400,
+            "there is no limit called \"burst\"",
+        ),
+        (json!({"logs": {&*id: 7}}), 400, "must be an object or null"),
+        (json!({"logs": []}), 400, "logs must be an object"),
+        (json!({"logs": {"no-id": {}}}), 404, "no-id"),
+        (json!({"logs": {none: {"rate_limit": 1}}}), 404, none),
+        (
+            json!({"logs": {none: {"burst_limit": 1}}}),
+            400,
+            "needs a rate_limit",
+        ),
+        // All of it or nothing.
+        (
+            json!({"rate_limit": 1, "logs": {&*id: null}}),
+            400,
+            "rate_limit = 1: must be from 100",
+        ),
+        (
+            json!({"rate_limit": 500, "logs": {&*id: null, none: null}}),
+            404,
+            none,
+        ),
+    ] {
+        let (answered, answer) = ask(&agent, "PUT", &json!({"limits": asked}));
+        let message = answer["NeutronError"]["message"]
+            .as_str()
+            .unwrap_or_default();
+        assert_eq!(answered, status, "{asked}: {answer}");
+        assert!(message.contains(why), "{asked}: {message}");
+        site.expect("ada", "configure", "failure", "host");
+    }
+    let (_, answer) = ask(&agent, "GET", &Value::Null);
+    assert_eq!(answer["limits"]["rate_limit"], Value::Null);
+    assert_eq!(shown(&agent), json!({&*id: limit}));
+
+    // Kept with the log object, and gone with it.
+    agent.request_as(
+        "aaa",
+        "PUT",
+        &format!("/v2.0/log/logs/{id}"),
+        r#"{"log": {"name": "renamed"}}"#,
+    );
+    site.expect("ada", "update", "success", &id);
+    agent.stop();
+    site.agent_did("stop", "success", "netlog-agent");
+    let agent = site.host.start();
+    site.agent_did("start", "success", "netlog-agent");
+    assert_eq!(shown(&agent), json!({&*id: limit}));
+    agent.request_as("aaa", "DELETE", &format!("/v2.0/log/logs/{id}"), "");
+    site.expect("ada", "delete", "success", &id);
+    assert_eq!(shown(&agent), json!({}));
     agent.stop();
 }

@@ -154,7 +154,7 @@ enum Request {
     DeleteLogs(Vec<String>),
     ShowLimits(View),
     SetLimits(limits::SetArgs),
-    UnsetLimits,
+    UnsetLimits(Option<String>),
     ShowStatus(View),
 }
 
@@ -179,7 +179,7 @@ fn resolve(cli: Cli, terminal: Option<Terminal>) -> Job {
         Command::Limits(limits) => match limits {
             Limits::Show { output } => Request::ShowLimits(View::of_list(output, terminal)),
             Limits::Set(set) => Request::SetLimits(set),
-            Limits::Unset => Request::UnsetLimits,
+            Limits::Unset { log } => Request::UnsetLimits(log),
         },
         Command::Status { output } => Request::ShowStatus(View::of_list(output, terminal)),
         Command::Decode(decode) => return Job::Decode(decode),
@@ -215,7 +215,7 @@ impl Job {
             Request::SetLog(set) => log::set(&client, &set),
             Request::ShowLimits(view) => limits::show(&client, &view, out),
             Request::SetLimits(set) => limits::set(&client, &set),
-            Request::UnsetLimits => limits::unset(&client),
+            Request::UnsetLimits(log) => limits::unset(&client, log.as_deref()),
             Request::ShowStatus(view) => status::show(&client, &view, out),
             Request::DeleteLogs(logs) => log::delete(&client, &logs, streams.stderr),
         }

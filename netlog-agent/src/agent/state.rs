@@ -120,7 +120,7 @@ impl Agent {
     /// When the log objects cannot be read.
     pub(super) fn new(parts: Parts, switch: Switch) -> Result<Self, StoreError> {
         let mut agent = Self {
-            logs: parts.store.logs()?,
+            logs: Vec::new(),
             parts,
             planner: Planner::default(),
             topology: None,
@@ -129,6 +129,7 @@ impl Agent {
             ticket: 0,
             waiting: VecDeque::new(),
         };
+        agent.read_logs()?;
         // What was deleted while the agent was away.
         agent.delete_dangling_logs();
         Ok(agent)
@@ -196,7 +197,8 @@ impl Agent {
         }
         let dangling = |log: &LogObject| parts.drivers.is_dangling(log, &inventory);
         let deleted = parts.store.delete_dangling_logs(dangling);
-        let logs = match deleted {
+        drop(inventory);
+        let read = match deleted {
             Ok(deleted) if deleted.is_empty() => return,
             Ok(deleted) => {
                 for log in &deleted {
@@ -208,18 +210,16 @@ impl Agent {
                         event.message("the port or security group that it names is deleted");
                     parts.audit.record(&audit::change(event, Some(log), None));
                 }
-                parts.store.logs()
+                self.read_logs()
             }
             Err(error) => Err(error),
         };
-        match logs {
-            Ok(logs) => self.logs = logs,
-            Err(error) => {
-                error!("cannot delete the log objects of what is deleted: {error}");
-                let file = audit::file("data/database", parts.store.path());
-                let failed = parts.audit.did(Action::Delete, Outcome::Failure, file);
-                parts.audit.record(&failed.message(error));
-            }
+        if let Err(error) = read {
+            error!("cannot delete the log objects of what is deleted: {error}");
+            let parts = &self.parts;
+            let file = audit::file("data/database", parts.store.path());
+            let failed = parts.audit.did(Action::Delete, Outcome::Failure, file);
+            parts.audit.record(&failed.message(error));
         }
     }
 
@@ -264,12 +264,16 @@ impl Agent {
         }
     }
 
+    /// Reads log objects and their limits from the store.
+    fn read_logs(&mut self) -> Result<(), StoreError> {
+        self.logs = self.parts.store.logs()?;
+        self.planner.set_limits(&self.parts.store.log_limits()?);
+        Ok(())
+    }
+
     fn logs_changed(&mut self, done: oneshot::Sender<()>) {
-        match self.parts.store.logs() {
-            Ok(logs) => {
-                self.logs = logs;
-                self.renew(Some(done));
-            }
+        match self.read_logs() {
+            Ok(()) => self.renew(Some(done)),
             Err(error) => error!("cannot read the log objects: {error}"),
         }
     }

@@ -24,7 +24,7 @@ pub struct Reply {
     /// Whether the reply bears a request id.
     identified: bool,
     changes: Vec<Change>,
-    limits: Option<limits::Change>,
+    limits: LimitChanges,
 }
 
 /// What became of a log object.
@@ -36,6 +36,13 @@ pub(super) struct Change {
     pub(super) after: Option<LogObject>,
 }
 
+/// What became of limits.
+#[derive(Debug)]
+pub(super) struct LimitChanges {
+    pub(super) host: Option<limits::Change>,
+    pub(super) logs: Vec<limits::LogChange>,
+}
+
 impl Reply {
     const fn new(status: StatusCode, body: Option<Value>) -> Self {
         Self {
@@ -43,7 +50,10 @@ impl Reply {
             body,
             identified: false,
             changes: Vec::new(),
-            limits: None,
+            limits: LimitChanges {
+                host: None,
+                logs: Vec::new(),
+            },
         }
     }
 
@@ -149,15 +159,21 @@ impl Reply {
         self
     }
 
-    /// The same reply after a change of the host's limits.
-    pub(super) fn after_limits(mut self, change: limits::Change) -> Self {
-        self.limits = Some(change).filter(|change| change.before != change.after);
+    /// The same reply after a change of limits. What was so before is none.
+    pub(super) fn after_limits(mut self, changes: LimitChanges) -> Self {
+        self.limits = LimitChanges {
+            host: changes.host.filter(|change| change.before != change.after),
+            logs: changes.logs,
+        };
+        self.limits
+            .logs
+            .retain(|change| change.before != change.after);
         self
     }
 
-    /// What it has changed of the host's limits.
-    pub(super) const fn limits_change(&self) -> Option<limits::Change> {
-        self.limits
+    /// What it has changed of limits.
+    pub(super) const fn limit_changes(&self) -> &LimitChanges {
+        &self.limits
     }
 
     /// What it has changed.
@@ -175,7 +191,7 @@ impl Reply {
 
     /// Whether log objects or limits were changed.
     pub(super) const fn changed(&self) -> bool {
-        !self.changes.is_empty() || self.limits.is_some()
+        !(self.changes.is_empty() && self.limits.host.is_none() && self.limits.logs.is_empty())
     }
 
     /// The status of the reply.

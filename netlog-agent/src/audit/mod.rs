@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use netlog_core::audit::{Action, Event, Host, Outcome, Resource};
 use netlog_core::log::LogObject;
+use netlog_ratelimit::Quota;
 use netlog_sink::Worker;
 use tracing::error;
 use uuid::Uuid;
@@ -125,6 +126,18 @@ pub fn limits_changed(initiator: Resource, change: limits::Change) -> Event {
     Event::activity(Action::Configure, Outcome::Success, initiator, limits())
         .object("before", change.before.to_json())
         .object("after", change.after.to_json())
+}
+
+/// Someone gave a log object another limit, or took it away.
+pub fn log_limit_changed(initiator: Resource, change: &limits::LogChange) -> Event {
+    let target = unknown_log(&change.log.to_string());
+    let event = Event::activity(Action::Configure, Outcome::Success, initiator, target);
+    let attach = |event: Event, name, quota: Option<Quota>| match quota {
+        Some(quota) => event.object(name, limits::quota_json(quota)),
+        None => event,
+    };
+    let event = attach(event, "before", change.before);
+    attach(event, "after", change.after)
 }
 
 /// A bridge in an entry.

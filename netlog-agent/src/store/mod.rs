@@ -7,11 +7,13 @@
 //! | table | what |
 //! |---|---|
 //! | `logs` | log objects, one a row |
+//! | `log_limits` | limits of log objects that have one; a row goes with its log object |
 //! | `port_slots` | port id → slot; rows are never deleted, so a slot is never reused |
 //!
 //! The file names its owner (`PRAGMA application_id`) and its layout (`PRAGMA user_version`,
 //! the number of `MIGRATIONS` that it has seen).
 
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -20,9 +22,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use netlog_core::log::LogObject;
+use netlog_ratelimit::Quota;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use time::UtcDateTime;
 use uuid::Uuid;
+
+use crate::limits::LogChange;
 
 #[cfg(test)]
 mod tests;
@@ -31,7 +36,8 @@ mod tests;
 const APPLICATION_ID: i32 = 0x6e6c_6f67;
 
 /// Each step from one layout to the next. Never change one that was released: add another.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE logs (
         id              TEXT    NOT NULL PRIMARY KEY,
         project_id      TEXT    NOT NULL,
@@ -50,7 +56,19 @@ const MIGRATIONS: &[&str] = &["
         slot    INTEGER PRIMARY KEY AUTOINCREMENT CHECK (slot BETWEEN 1 AND 4294967295),
         port_id TEXT    NOT NULL UNIQUE
     ) STRICT;
-"];
+",
+    "
+    CREATE TABLE log_limits (
+        log_id      TEXT    NOT NULL PRIMARY KEY,
+        rate_limit  INTEGER NOT NULL,
+        burst_limit INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    -- Not a foreign key: a change of a log object replaces its row, which is no deletion here.
+    CREATE TRIGGER log_limits_go AFTER DELETE ON logs BEGIN
+        DELETE FROM log_limits WHERE log_id = old.id;
+    END;
+",
+];
 
 /// Why the store cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -246,6 +264,46 @@ impl Store {
         })
     }
 
+    /// The limits of log objects that have one.
+    pub fn log_limits(&self) -> Result<BTreeMap<Uuid, Quota>, StoreError> {
+        log_limits(&self.lock()).map_err(|cause| self.failed(cause))
+    }
+
+    /// Changes limits of log objects in one step: `change` gets all there are, and answers with
+    /// those to set (or to take away, with `None`). Returns what they were and are; a log object
+    /// that does not exist is the error `missing`.
+    pub fn update_log_limits<E: From<StoreError>>(
+        &self,
+        change: impl FnOnce(&BTreeMap<Uuid, Quota>) -> Result<BTreeMap<Uuid, Option<Quota>>, E>,
+        missing: impl FnOnce(Uuid) -> E,
+    ) -> Result<Vec<LogChange>, E> {
+        self.transaction(|transaction| {
+            let failed = |cause| E::from(self.failed(cause));
+            let limits = log_limits(transaction).map_err(failed)?;
+            let mut changed = Vec::new();
+            for (log, after) in change(&limits)? {
+                if find(transaction, log).map_err(failed)?.is_none() {
+                    return Err(missing(log));
+                }
+                let id = log.to_string();
+                match after {
+                    Some(quota) => transaction.execute(
+                        "REPLACE INTO log_limits VALUES (?1, ?2, ?3)",
+                        params![id, quota.rate(), quota.burst()],
+                    ),
+                    None => transaction.execute("DELETE FROM log_limits WHERE log_id = ?1", [id]),
+                }
+                .map_err(failed)?;
+                changed.push(LogChange {
+                    log,
+                    before: limits.get(&log).copied(),
+                    after,
+                });
+            }
+            Ok(changed)
+        })
+    }
+
     /// The slots of ports, in the order of the ports: small numbers from 1 that stand for ports
     /// in flow cookies. A port that has none gets the next one, for good: it is the same after a
     /// restart, and no other port ever gets it.
@@ -368,6 +426,18 @@ fn find(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<LogObject>
         .prepare_cached("SELECT * FROM logs WHERE id = ?1")?
         .query_row([id.to_string()], log)
         .optional()
+}
+
+/// The limits of log objects.
+fn log_limits(connection: &Connection) -> rusqlite::Result<BTreeMap<Uuid, Quota>> {
+    connection
+        .prepare_cached("SELECT * FROM log_limits")?
+        .query_map([], |row| {
+            let quota = Quota::new(row.get("rate_limit")?, row.get("burst_limit")?);
+            let quota = quota.map_err(|cause| invalid(row, "rate_limit", cause))?;
+            Ok((parsed(row, "log_id", Uuid::try_parse)?, quota))
+        })?
+        .collect()
 }
 
 /// Writes a log object: `INSERT` adds it, `REPLACE` writes over the one with its id.

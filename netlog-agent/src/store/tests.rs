@@ -153,7 +153,7 @@ proptest! {
     #[test]
     fn slots_are_stable_and_unique(rounds in prop::collection::vec(prop::collection::vec(0u128..40, 0..20), 1..6)) {
         let folder = tempfile::tempdir().unwrap();
-        let mut known = std::collections::BTreeMap::new();
+        let mut known = BTreeMap::new();
         for round in rounds {
             let store = Store::open(folder.path().join("netlog.db")).unwrap();
             let ports: Vec<Uuid> = round.into_iter().map(Uuid::from_u128).collect();
@@ -165,4 +165,60 @@ proptest! {
         slots.sort_unstable();
         prop_assert_eq!(slots, (1..=u32::try_from(known.len()).unwrap()).collect::<Vec<_>>());
     }
+}
+
+/// A log object that is not there.
+#[derive(Debug, PartialEq, Eq)]
+struct Missing(Uuid);
+
+impl From<StoreError> for Missing {
+    fn from(error: StoreError) -> Self {
+        panic!("{error}")
+    }
+}
+
+#[test]
+fn a_limit_is_kept_with_its_log_object_and_goes_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("netlog.db");
+    let [one, two, none] = [1, 2, 3].map(Uuid::from_u128);
+    let quota = |rate| Quota::new(rate, 25).unwrap();
+    let set = |store: &Store, limits: &[(Uuid, Option<Quota>)]| {
+        store.update_log_limits(
+            |_| Ok::<_, Missing>(limits.iter().copied().collect()),
+            Missing,
+        )
+    };
+    let store = Store::open(&path).unwrap();
+    store.create_logs(&[sample(1), sample(2)]).unwrap();
+    set(&store, &[(one, Some(quota(10))), (two, Some(quota(20)))]).unwrap();
+    let changed = set(&store, &[(one, Some(quota(11)))]).unwrap();
+    let change = LogChange {
+        log: one,
+        before: Some(quota(10)),
+        after: Some(quota(11)),
+    };
+    assert_eq!(changed, [change]);
+    // All of it or nothing.
+    let refused = set(&store, &[(one, None), (none, Some(quota(1)))]);
+    assert_eq!(refused, Err(Missing(none)));
+
+    // A change of the log object is none of its limit.
+    let update = |log: &mut LogObject| {
+        log.enabled = false;
+        Ok::<_, StoreError>(true)
+    };
+    store.update_log(one, update).unwrap();
+    drop(store);
+    let store = Store::open(&path).unwrap();
+    let both = BTreeMap::from([(one, quota(11)), (two, quota(20))]);
+    assert_eq!(store.log_limits().unwrap(), both);
+
+    store.delete_log::<StoreError>(one, |_| Ok(())).unwrap();
+    assert_eq!(
+        store.log_limits().unwrap(),
+        BTreeMap::from([(two, quota(20))])
+    );
+    store.delete_dangling_logs(|_| true).unwrap();
+    assert_eq!(store.log_limits().unwrap(), BTreeMap::new());
 }

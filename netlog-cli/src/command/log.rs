@@ -268,7 +268,7 @@ impl CommonArgs {
 
 /// A kind of object that can be looked up by name or id.
 #[derive(Clone, Copy)]
-struct Kind<'a> {
+pub(super) struct Kind<'a> {
     /// As messages name it.
     name: &'a str,
     path: &'a str,
@@ -277,7 +277,7 @@ struct Kind<'a> {
 }
 
 impl<'a> Kind<'a> {
-    const LOG: Self = Self {
+    pub(super) const LOG: Self = Self {
         name: "log",
         path: LOGS,
         plural: "logs",
@@ -300,7 +300,7 @@ impl<'a> Kind<'a> {
 }
 
 /// The id of the one object that is called so: an id goes before a name.
-fn find(client: &Client, kind: Kind<'_>, name_or_id: &str) -> Result<String, Error> {
+pub(super) fn find(client: &Client, kind: Kind<'_>, name_or_id: &str) -> Result<String, Error> {
     let lookup = |key| {
         let answer = client.get(kind.path, &[(key, name_or_id)])?;
         objects(client, &answer, kind.plural)?
