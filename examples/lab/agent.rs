@@ -10,9 +10,9 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::error::Attempt as _;
-use crate::hosts::HOSTS;
+use crate::topology::Topology;
 use crate::wait::{LIMIT, until};
-use crate::{INVENTORY, Lab, LabError, Process};
+use crate::{Lab, LabError, Process};
 
 /// Who may use the agent's API.
 const OPERATOR: &str = r#"[{"token": "operator", "user_id": "operator",
@@ -67,7 +67,7 @@ impl<'a> Agent<'a> {
     pub fn launch(lab: &'a Lab, config: &str) -> Result<Self, LabError> {
         let directory = Self::directory(lab);
         fs::create_dir_all(&directory).attempt(|| format!("make {}", directory.display()))?;
-        write(&directory.join("inventory.json"), INVENTORY)?;
+        write(&directory.join("inventory.json"), lab.topology().inventory)?;
         let place = |name: &str| directory.join(name).display().to_string();
         let tokens = directory.join("tokens.json");
         write(&tokens, OPERATOR)?;
@@ -223,7 +223,10 @@ impl<'a> Agent<'a> {
     /// All records in the security event log.
     pub fn records(&self) -> Result<Vec<Record>, LabError> {
         let text = read(&self.file("security-events.log"))?;
-        text.lines().map(Record::parse).collect()
+        let topology = self.lab.topology();
+        text.lines()
+            .map(|line| Record::parse(line, topology))
+            .collect()
     }
 
     /// Waits until the security event log holds `count` records more than `before`, and returns
@@ -254,13 +257,13 @@ pub struct Record {
 }
 
 impl Record {
-    fn parse(line: &str) -> Result<Self, LabError> {
+    fn parse(line: &str, topology: &Topology) -> Result<Self, LabError> {
         let parse = || {
             let after = |key: &str| line.split_once(key).map(|(_, rest)| rest);
             let word = |key: &str| after(key)?.split(' ').next();
             let action = word(" action=")?;
             let port = word(" vm_port=")?;
-            let vm = HOSTS.iter().find(|host| host.port_id == port)?.name;
+            let vm = topology.vms().find(|vm| vm.port_id == port)?.name;
             let direction = match word(" direction=")? {
                 "ingress" => "in",
                 "egress" => "out",

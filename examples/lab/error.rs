@@ -38,7 +38,7 @@ pub enum LabError {
         limit: Duration,
     },
     /// No host of the lab has this name.
-    #[error("no host is named `{0}`; there are vm1 to vm5, ext1, ext2 and switch")]
+    #[error("no host of the lab is named `{0}`")]
     UnknownHost(String),
     /// The answer of a peer or of a tool is not what it has to be.
     #[error("{what}: expected {expected}, got {got}")]

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::{
-    ArpHardwareId, ArpOperation, ArpPacket, EtherType, IpFragOffset, IpHeaders, Ipv4Header,
-    PacketBuilder, PacketBuilderStep, TcpHeader, icmpv6, ip_number,
+    ArpHardwareId, ArpOperation, ArpPacket, EtherType, IpFragOffset, IpHeaders, IpNumber,
+    Ipv4Header, Ipv6FlowLabel, PacketBuilder, PacketBuilderStep, TcpHeader, icmpv6, ip_number,
 };
 
 use crate::LabError;
@@ -20,6 +20,8 @@ pub struct Ends {
     pub mac: ([u8; 6], [u8; 6]),
     /// IP source and destination, of one family.
     pub ip: (IpAddr, IpAddr),
+    /// What tells the frame from others: the identification of IPv4, the flow label of IPv6.
+    pub mark: u16,
 }
 
 impl Ends {
@@ -28,7 +30,15 @@ impl Ends {
         Self {
             mac: (from.mac, to.mac),
             ip: (from.address(family), to.address(family)),
+            mark: 0,
         }
+    }
+
+    /// The same with a mark.
+    #[must_use]
+    pub const fn marked(mut self, mark: u16) -> Self {
+        self.mark = mark;
+        self
     }
 
     /// The same with another IP source.
@@ -57,15 +67,18 @@ impl Ends {
         let ethernet = PacketBuilder::ethernet2(self.mac.0, self.mac.1);
         let ip = match self.ip {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                let header =
+                let mut header =
                     Ipv4Header::new(0, 64, ip_number::UDP, source.octets(), destination.octets())
                         .map_err(|error| frame_error("IPv4 header", &error))?;
+                header.identification = self.mark;
                 IpHeaders::Ipv4(header, etherparse::Ipv4Extensions::default())
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => IpHeaders::Ipv6(
                 etherparse::Ipv6Header {
                     source: source.octets(),
                     destination: destination.octets(),
+                    flow_label: Ipv6FlowLabel::try_new(self.mark.into())
+                        .map_err(|error| frame_error("flow label", &error))?,
                     hop_limit: 255,
                     ..etherparse::Ipv6Header::default()
                 },
@@ -99,6 +112,24 @@ impl Ends {
     pub fn udp(self, source: u16, destination: u16, payload: &[u8]) -> Result<Vec<u8>, LabError> {
         let step = self.packet()?.udp(source, destination);
         written(|frame| step.write(frame, payload))
+    }
+
+    /// A message of the family's ICMP; `rest` is what follows the checksum in its header.
+    pub fn icmp(self, kind: u8, code: u8, rest: [u8; 4]) -> Result<Vec<u8>, LabError> {
+        let step = self.packet()?;
+        if self.ip.0.is_ipv4() {
+            let step = step.icmpv4_raw(kind, code, rest);
+            written(|frame| step.write(frame, &[]))
+        } else {
+            let step = step.icmpv6_raw(kind, code, rest);
+            written(|frame| step.write(frame, &[]))
+        }
+    }
+
+    /// A packet of any protocol.
+    pub fn protocol(self, number: u8, payload: &[u8]) -> Result<Vec<u8>, LabError> {
+        let step = self.packet()?;
+        written(|frame| step.write(frame, IpNumber(number), payload))
     }
 
     /// A router advertisement (RFC 4861, 4.2) without options.

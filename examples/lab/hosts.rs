@@ -1,8 +1,8 @@
-//! Who is in the lab: five VMs on `br-int`, two hosts beyond `br-phys`.
+//! Who is in a lab: VMs on `br-int`, and hosts beyond `br-phys`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::LabError;
+use crate::{FIRST, LabError};
 
 /// The integration bridge, which Neutron's firewall programs.
 pub const BR_INT: &str = "br-int";
@@ -22,7 +22,7 @@ pub enum Family {
 /// [`Host::INTERFACE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Host {
-    /// `vm1` to `vm5`, `ext1`, `ext2`.
+    /// `vm1` to `vm5`, `ext1`, `ext2` in the first site.
     pub name: &'static str,
     /// MAC address.
     pub mac: [u8; 6],
@@ -37,10 +37,14 @@ pub struct Host {
     /// The VLAN of that port: Neutron's local VLAN on `br-int`, the
     /// segmentation id on `br-phys`.
     pub tag: u16,
+    /// The segmentation id of its network.
+    pub segment: u16,
     /// The Neutron port's UUID; empty for a host outside.
     pub port_id: &'static str,
     /// The Neutron network's UUID.
     pub network_id: &'static str,
+    /// Further addresses that it may use, each with its MAC address: its allowed address pairs.
+    pub pairs: &'static [([u8; 6], Ipv4Addr)],
 }
 
 impl Host {
@@ -70,13 +74,6 @@ impl Host {
     pub const fn is_vm(&self) -> bool {
         !self.port_id.is_empty()
     }
-
-    /// The hosts of the same network, this one left out.
-    pub fn neighbours(&'static self) -> impl Iterator<Item = &'static Self> {
-        HOSTS
-            .iter()
-            .filter(|other| other.network_id == self.network_id && other.name != self.name)
-    }
 }
 
 /// A MAC address as Neutron and Open vSwitch write it.
@@ -102,8 +99,10 @@ const fn vm(
         bridge: BR_INT,
         ofport: n as u16,
         tag: net as u16,
+        segment: 100 + net as u16,
         port_id,
         network_id,
+        pairs: &[],
     }
 }
 
@@ -116,16 +115,21 @@ const fn outside(net: u8, network_id: &'static str, name: &'static str) -> Host 
         bridge: BR_PHYS,
         ofport: net as u16,
         tag: 100 + net as u16,
+        segment: 100 + net as u16,
         port_id: "",
         network_id,
+        pairs: &[],
     }
 }
 
-/// Everybody in the lab, as in `pipeline/inventory.json`.
+/// Everybody in the first site's lab, as in `pipeline/inventory.json`.
 pub static HOSTS: [Host; 7] = [
     vm(1, 1, NET1, "vm1", "11111111-0000-4000-8000-000000000001"),
     vm(2, 1, NET1, "vm2", "11111111-0000-4000-8000-000000000002"),
-    vm(3, 1, NET1, "vm3", "11111111-0000-4000-8000-000000000003"),
+    Host {
+        pairs: &[VM3_PAIR, VM3_OTHER_PAIR],
+        ..vm(3, 1, NET1, "vm3", "11111111-0000-4000-8000-000000000003")
+    },
     vm(4, 1, NET1, "vm4", "11111111-0000-4000-8000-000000000004"),
     vm(5, 2, NET2, "vm5", "11111111-0000-4000-8000-000000000005"),
     outside(1, NET1, "ext1"),
@@ -141,12 +145,9 @@ pub const VM3_OTHER_PAIR: ([u8; 6], Ipv4Addr) = (
     Ipv4Addr::new(10, 1, 0, 201),
 );
 
-/// The host of that name.
+/// The host of that name in the first site's lab.
 pub fn host(name: &str) -> Result<&'static Host, LabError> {
-    HOSTS
-        .iter()
-        .find(|host| host.name == name)
-        .ok_or_else(|| LabError::UnknownHost(name.to_owned()))
+    FIRST.host(name)
 }
 
 #[cfg(test)]

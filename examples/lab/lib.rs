@@ -11,6 +11,9 @@
 //!      VLAN 1 = net1 = segment 101      VLAN 2 = net2 = segment 102
 //! ```
 //!
+//! That is the [first site](FIRST). A lab can be built from another [`Topology`]: there is a
+//! [second site](SECOND) with ten VMs, on two networks whose addresses overlap.
+//!
 //! # What is real
 //!
 //! The switch is Open vSwitch's own `ovs-vswitchd` with its userspace
@@ -63,10 +66,12 @@ pub mod frames;
 mod hosts;
 mod janitor;
 mod netns;
+mod second;
 mod site;
 pub mod steps;
 mod switch;
 mod tools;
+mod topology;
 mod traffic;
 mod wait;
 
@@ -86,13 +91,14 @@ pub use error::{LabError, Missing};
 pub use hosts::{BR_INT, BR_PHYS, Family, HOSTS, Host, VM3_OTHER_PAIR, VM3_PAIR, host, mac_text};
 pub use janitor::Process;
 pub use site::{SWITCH, Site};
+pub use topology::{FIRST, SECOND, SECOND_EGRESS_DIRECT, Topology};
 pub use traffic::any_port;
 pub use wait::{LIMIT, until};
 
 use error::Attempt as _;
 use janitor::{Janitor, lock};
 
-/// Neutron's ports, security groups and address groups of the lab, as JSON in
+/// Neutron's ports, security groups and address groups of the first site, as JSON in
 /// the shape of Neutron's API.
 pub const INVENTORY: &str = include_str!("pipeline/inventory.json");
 /// Four log objects for this inventory, as JSON in the shape of Neutron's API:
@@ -111,6 +117,8 @@ pub struct Options {
     /// Whether to load the recorded flows; without them the bridges forward
     /// nothing. Default: yes.
     pub pipeline: bool,
+    /// The site. Default: the [first](FIRST).
+    pub topology: &'static Topology,
 }
 
 impl Default for Options {
@@ -118,6 +126,7 @@ impl Default for Options {
         Self {
             parent: env::temp_dir(),
             pipeline: true,
+            topology: &FIRST,
         }
     }
 }
@@ -142,7 +151,7 @@ impl Lab {
             process::id(),
             LABS.fetch_add(1, Ordering::Relaxed)
         );
-        let site = Site::at(options.parent.join(name));
+        let site = Site::of(options.topology, options.parent.join(name));
         let janitor = Janitor::start(site.name())?;
         let site = site.kept_by(&janitor);
         match Self::bring_up(&site, &janitor, options) {

@@ -7,8 +7,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use crate::error::Attempt as _;
-use crate::hosts::{HOSTS, Host, VM3_OTHER_PAIR, VM3_PAIR, host, mac_text};
+use crate::hosts::{Host, mac_text};
 use crate::janitor::Janitor;
+use crate::topology::{FIRST, Topology};
 use crate::{LabError, netns, tools};
 
 /// The name of the switch's namespace for [`Site::run_in`].
@@ -36,12 +37,18 @@ const SETTINGS: [(&str, &str); 10] = [
 pub struct Site {
     run_dir: PathBuf,
     name: String,
+    topology: &'static Topology,
     janitor: Option<Arc<Janitor>>,
 }
 
 impl Site {
-    /// The lab with that run directory; its last component names the lab.
+    /// The lab of the first site with that run directory; its last component names the lab.
     pub fn at(run_dir: impl Into<PathBuf>) -> Self {
+        Self::of(&FIRST, run_dir)
+    }
+
+    /// The lab of a site with that run directory.
+    pub fn of(topology: &'static Topology, run_dir: impl Into<PathBuf>) -> Self {
         let run_dir = run_dir.into();
         let name = run_dir
             .file_name()
@@ -51,6 +58,7 @@ impl Site {
         Self {
             run_dir,
             name,
+            topology,
             janitor: None,
         }
     }
@@ -81,17 +89,27 @@ impl Site {
         &self.run_dir
     }
 
+    /// What the lab is built from.
+    pub fn topology(&self) -> &'static Topology {
+        self.topology
+    }
+
+    /// The host of that name.
+    pub fn host(&self, name: &str) -> Result<&'static Host, LabError> {
+        self.topology.host(name)
+    }
+
     /// The network namespace of a host, or of the switch.
     pub fn namespace(&self, host_or_switch: &str) -> Result<String, LabError> {
         if host_or_switch != SWITCH {
-            host(host_or_switch)?;
+            self.host(host_or_switch)?;
         }
         Ok(format!("{}-{host_or_switch}", self.name))
     }
 
     pub(crate) fn namespaces(&self) -> impl Iterator<Item = String> {
-        HOSTS
-            .iter()
+        let hosts = self.topology.hosts.iter();
+        hosts
             .map(|host| host.name)
             .chain([SWITCH])
             .map(|name| format!("{}-{name}", self.name))
@@ -115,7 +133,7 @@ impl Site {
         }
         self.ip(&[], &batch)?;
         self.run_in(SWITCH, || set("net/ipv6/conf/default/disable_ipv6", "1"))??;
-        for host in &HOSTS {
+        for host in self.topology.hosts {
             self.run_in(host.name, || {
                 SETTINGS.iter().try_for_each(|(key, value)| set(key, value))
             })??;
@@ -141,11 +159,11 @@ impl Site {
              addr add {}/64 dev eth0 nodad\n",
             host.v4, host.v6
         );
-        if host.name == "vm3" {
-            let _ = writeln!(batch, "addr add {}/24 dev eth0", VM3_PAIR.1);
+        for (_, v4) in host.pairs.iter().filter(|(mac, _)| *mac == host.mac) {
+            let _ = writeln!(batch, "addr add {v4}/24 dev eth0");
         }
         batch.push_str("link set eth0 up\n");
-        for other in host.neighbours() {
+        for other in self.topology.neighbours(host) {
             let mac = other.mac_text();
             let _ = writeln!(
                 batch,
@@ -157,11 +175,9 @@ impl Site {
                 "neigh add {} lladdr {mac} nud permanent dev eth0",
                 other.v6
             );
-            if other.name == "vm3" {
-                for (mac, v4) in [VM3_PAIR, VM3_OTHER_PAIR] {
-                    let mac = mac_text(mac);
-                    let _ = writeln!(batch, "neigh add {v4} lladdr {mac} nud permanent dev eth0");
-                }
+            for (mac, v4) in other.pairs {
+                let mac = mac_text(*mac);
+                let _ = writeln!(batch, "neigh add {v4} lladdr {mac} nud permanent dev eth0");
             }
         }
         self.ip(&["-n", &namespace], &batch)?;

@@ -6,23 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use crate::hosts::{BR_INT, BR_PHYS, HOSTS, Host, host};
+use crate::hosts::{BR_INT, BR_PHYS, Host};
 use crate::janitor::{Janitor, Process};
 use crate::site::{SWITCH, Site};
 use crate::wait::{LIMIT, until};
 use crate::{LabError, tools};
 
-/// The recorded flows of each bridge.
-const PIPELINE: [(&str, &str); 2] = [
-    (BR_INT, include_str!("pipeline/br-int.flows")),
-    (BR_PHYS, include_str!("pipeline/br-phys.flows")),
-];
-
-/// Ends of the patch between the bridges: bridge, port, ofport, peer.
-const PATCH: [(&str, &str, u16, &str); 2] = [
-    (BR_INT, "int-br-phys", 6, "phy-br-phys"),
-    (BR_PHYS, "phy-br-phys", 3, "int-br-phys"),
-];
+/// Ends of the patch between the bridges.
+const PATCH: (&str, &str) = ("int-br-phys", "phy-br-phys");
+/// The OpenFlow port number of the patch's end on `br-phys`.
+const PATCH_PHYS: u16 = 3;
 
 impl Site {
     /// The socket of `ovsdb-server`.
@@ -112,10 +105,14 @@ impl Site {
 
     /// Puts the recorded flows, and no others, on both bridges.
     pub fn load_pipeline(&self) -> Result<(), LabError> {
-        PIPELINE.iter().try_for_each(|(bridge, flows)| {
-            let mut ofctl = self.ofctl(&["--bundle", "replace-flows", bridge, "-"]);
-            tools::run_with_input(&mut ofctl, flows).map(drop)
-        })
+        self.replace_flows(BR_INT, &self.topology().br_int.concat())?;
+        self.replace_flows(BR_PHYS, self.topology().br_phys)
+    }
+
+    /// Puts these flows, and no others, on a bridge.
+    pub fn replace_flows(&self, bridge: &str, flows: &str) -> Result<(), LabError> {
+        let mut ofctl = self.ofctl(&["--bundle", "replace-flows", bridge, "-"]);
+        tools::run_with_input(&mut ofctl, flows).map(drop)
     }
 
     pub(crate) fn create_database(&self) -> Result<(), LabError> {
@@ -215,7 +212,8 @@ impl Site {
                 ],
             );
         }
-        for (bridge, port, ofport, peer) in PATCH {
+        let patch = self.patch();
+        for (bridge, port, ofport, peer) in patch {
             push(&mut transaction, &["--", "add-port", bridge, port]);
             push(
                 &mut transaction,
@@ -224,14 +222,15 @@ impl Site {
             transaction.push(format!("options:peer={peer}"));
             transaction.push(format!("ofport_request={ofport}"));
         }
-        for host in &HOSTS {
+        let hosts = self.topology().hosts;
+        for host in hosts {
             transaction.extend(plugging(host, host.ofport));
         }
         self.ovs_vsctl(&transaction)?;
-        for (_, port, ofport, _) in PATCH {
+        for (_, port, ofport, _) in patch {
             self.expect_ofport(port, ofport)?;
         }
-        HOSTS
+        hosts
             .iter()
             .try_for_each(|host| self.expect_ofport(&host.device(), host.ofport))
     }
@@ -239,22 +238,31 @@ impl Site {
     /// Puts a host's port on its bridge, as Nova and Neutron do, with the
     /// OpenFlow port number of the inventory.
     pub fn plug(&self, name: &str) -> Result<(), LabError> {
-        let host = host(name)?;
+        let host = self.host(name)?;
         self.plug_as(name, host.ofport)
     }
 
     /// Puts a host's port on its bridge with another OpenFlow port number.
     pub fn plug_as(&self, name: &str, ofport: u16) -> Result<(), LabError> {
-        let host = host(name)?;
+        let host = self.host(name)?;
         self.ovs_vsctl(&plugging(host, ofport))?;
         self.expect_ofport(&host.device(), ofport)
     }
 
     /// Takes a host's port off its bridge. The cable stays.
     pub fn unplug(&self, name: &str) -> Result<(), LabError> {
-        let host = host(name)?;
+        let host = self.host(name)?;
         self.ovs_vsctl(&["del-port", host.bridge, &host.device()])
             .map(drop)
+    }
+
+    /// Ends of the patch between the bridges: bridge, port, ofport, peer.
+    fn patch(&self) -> [(&'static str, &'static str, u16, &'static str); 2] {
+        let (int, phys) = PATCH;
+        [
+            (BR_INT, int, self.topology().patch, phys),
+            (BR_PHYS, phys, PATCH_PHYS, int),
+        ]
     }
 
     fn expect_ofport(&self, device: &str, ofport: u16) -> Result<(), LabError> {
@@ -287,7 +295,7 @@ fn plugging(host: &Host, ofport: u16) -> Vec<String> {
         words.push(format!("other_config:net_uuid={}", host.network_id));
         words.push("other_config:network_type=vlan".to_owned());
         words.push("other_config:physical_network=physnet".to_owned());
-        words.push(format!("other_config:segmentation_id={}", 100 + tag));
+        words.push(format!("other_config:segmentation_id={}", host.segment));
     }
     words
 }

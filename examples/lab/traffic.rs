@@ -12,7 +12,7 @@ use pnet_datalink::Channel;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::error::Attempt as _;
-use crate::hosts::{Family, Host, host};
+use crate::hosts::{Family, Host};
 use crate::site::Site;
 use crate::wait::LIMIT;
 use crate::{LabError, frames};
@@ -26,7 +26,7 @@ impl Site {
         family: Family,
         port: u16,
     ) -> Result<TcpListener, LabError> {
-        let address = SocketAddr::new(host(name)?.address(family), port);
+        let address = SocketAddr::new(self.host(name)?.address(family), port);
         let listener = self
             .run_in(name, || TcpListener::bind(address))?
             .attempt(|| format!("listen on {address}"))?;
@@ -81,7 +81,7 @@ impl Site {
         rounds: u32,
     ) -> Result<(), LabError> {
         let listener = self.tcp_listen(server, family, port)?;
-        let address = SocketAddr::new(host(server)?.address(family), port);
+        let address = SocketAddr::new(self.host(server)?.address(family), port);
         let mut near = self.tcp_connect(client, source, address)?;
         let mut exchange = || -> io::Result<()> {
             let (mut far, _) = listener.accept()?;
@@ -119,7 +119,7 @@ impl Site {
     /// A UDP socket of a host; port 0 takes any. Reads give up after
     /// [`LIMIT`].
     pub fn udp_bind(&self, name: &str, family: Family, port: u16) -> Result<UdpSocket, LabError> {
-        let address = SocketAddr::new(host(name)?.address(family), port);
+        let address = SocketAddr::new(self.host(name)?.address(family), port);
         let bind = || -> io::Result<UdpSocket> {
             let socket = UdpSocket::bind(address)?;
             socket.set_read_timeout(Some(LIMIT))?;
@@ -140,7 +140,7 @@ impl Site {
     ) -> Result<(), LabError> {
         let far = self.udp_bind(server, family, port)?;
         let near = self.udp_bind(client, family, 0)?;
-        let address = SocketAddr::new(host(server)?.address(family), port);
+        let address = SocketAddr::new(self.host(server)?.address(family), port);
         let exchange = || -> io::Result<()> {
             near.connect(address)?;
             let mut buffer = [0; 64];
@@ -199,7 +199,7 @@ impl Site {
         family: Family,
         count: u8,
     ) -> Result<(), LabError> {
-        let to = host(server)?.address(family);
+        let to = self.host(server)?.address(family);
         // Type, code, checksum and identifier (the kernel's), sequence number.
         let (domain, protocol, request) = match family {
             Family::V4 => (Domain::IPV4, Protocol::ICMPV4, 8),
@@ -248,7 +248,7 @@ impl Site {
         port: u16,
         count: usize,
     ) -> Result<(), LabError> {
-        let ends = frames::Ends::between(host(from)?, host(to)?, family);
+        let ends = frames::Ends::between(self.host(from)?, self.host(to)?, family);
         let frame = ends.syn(any_port(), port)?;
         self.send_frames(from, &vec![frame; count])
     }

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use netlog_lab::frames::{Ends, arp_request, ethernet};
-use netlog_lab::{Agent, BR_INT, Family, HOSTS, Host, LIMIT, Lab, Options, Site, until};
+use netlog_lab::{Agent, BR_INT, FIRST, Family, HOSTS, Host, LIMIT, Lab, Options, Site, until};
 use pnet_datalink::{Channel, Config, DataLinkReceiver};
 
 /// The frames of the traffic mix, and who sends each.
@@ -35,7 +35,7 @@ fn mix() -> Mix {
     let mut ports = 20_000..;
     let mut source = || ports.next().unwrap();
     for from in &HOSTS {
-        for to in from.neighbours() {
+        for to in FIRST.neighbours(from) {
             for family in [Family::V4, Family::V6] {
                 let ends = Ends::between(from, to, family);
                 for destination in [22, 80, 443, 5432, 9000] {
@@ -114,8 +114,8 @@ fn receive(
     round: u8,
     frames: &mut BTreeMap<usize, usize>,
 ) {
-    let mut awaited: BTreeMap<Vec<u8>, &str> = host
-        .neighbours()
+    let mut awaited: BTreeMap<Vec<u8>, &str> = FIRST
+        .neighbours(host)
         .map(|neighbour| (end_of(round, neighbour), neighbour.name))
         .collect();
     let what = format!("{} to hear the end of round {round}", host.name);
