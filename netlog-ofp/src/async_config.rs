@@ -25,7 +25,20 @@ pub struct AsyncConfig {
     pub other: Vec<(u16, Vec<u8>)>,
 }
 
+/// `OFPACPT_REQUESTFORWARD_SLAVE` and `_MASTER`.
+const REQUESTFORWARD: [u16; 2] = [10, 11];
+
 impl AsyncConfig {
+    /// Asks as well for what other connections change, by
+    /// [`RequestForwardReason`](crate::RequestForwardReason), in any role. Only OpenFlow 1.4 has
+    /// words for that.
+    #[must_use]
+    pub fn with_request_forward(mut self, reasons: u32) -> Self {
+        let property = |kind| (kind, reasons.to_be_bytes().to_vec());
+        self.other.extend(REQUESTFORWARD.map(property));
+        self
+    }
+
     /// The pairs in the order of the wire.
     const fn pairs(&self) -> [[u32; 2]; 3] {
         [self.packet_in, self.port_status, self.flow_removed]

@@ -5,7 +5,7 @@
 use crate::{
     codec::{Problem, Put, Reader, Result, padding},
     header::{RawMessage, Version, Xid},
-    message::{Body, Message},
+    message::Body,
     wire_enum::{wire_enum, wire_flags},
 };
 
@@ -114,7 +114,7 @@ impl BundleAdd {
         Ok(Self {
             bundle_id,
             flags,
-            message: Box::new(Message::decode(inner)?.body),
+            message: Box::new(Body::decode_inner(inner)?),
             properties: r.take_rest().to_vec(),
         })
     }

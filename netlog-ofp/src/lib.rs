@@ -144,6 +144,7 @@ mod oxm;
 mod packet_in;
 mod packet_out;
 mod port;
+mod request_forward;
 mod role;
 #[cfg(test)]
 mod testdata;
@@ -174,5 +175,6 @@ pub use self::{
     packet_in::{Metadata, PacketIn, PacketInFormat, PacketInReason, ct_state},
     packet_out::PacketOut,
     port::{Port, PortConfig, PortNo, PortReason, PortState, PortStatus},
+    request_forward::{RequestForward, RequestForwardReason},
     role::{ControllerRole, Role},
 };

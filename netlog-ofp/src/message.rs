@@ -21,6 +21,7 @@ use crate::{
     packet_in::PacketInFormat,
     packet_out::PacketOut,
     port::PortStatus,
+    request_forward::{ONFT_REQUESTFORWARD, RequestForward},
     role::Role,
 };
 
@@ -41,12 +42,15 @@ impl Message {
     /// Of the versions besides 1.3 and 1.4, only what they share with these is
     /// read: hello, error and echo. Everything else becomes [`Body::Other`],
     /// and so do packet-ins, which [`PacketIn`](crate::PacketIn) reads.
+    ///
+    /// A message that holds a message which holds a message is read no further: the innermost is
+    /// part of a [`Body::Other`] or [`Body::Experimenter`].
     pub fn decode(message: RawMessage<'_>) -> Result<Self, DecodeError> {
         let (version, xid) = (message.version(), message.xid());
         Ok(Self {
             version,
             xid,
-            body: Body::decode(message)?,
+            body: Body::decode(message, Place::Outer)?,
         })
     }
 
@@ -120,6 +124,8 @@ pub enum Body {
     BundleControl(BundleControl),
     /// Put this into a bundle. There is no reply.
     BundleAdd(BundleAdd),
+    /// Another connection had a meter or group changed.
+    RequestForward(RequestForward),
     /// Send me packet-ins in this layout (`NXT_SET_PACKET_IN_FORMAT`).
     SetPacketInFormat(PacketInFormat),
     /// Send me what `controller` actions send to this id
@@ -149,6 +155,15 @@ pub enum Body {
         /// What follows the header.
         body: Vec<u8>,
     },
+}
+
+/// Where a message stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Outer,
+    /// Within another message. It holds none itself, or else a message could be so deep that
+    /// nobody has the stack to read it.
+    Inner,
 }
 
 impl Body {
@@ -182,9 +197,11 @@ impl Body {
             Self::MeterMod(_) => Type::METER_MOD,
             Self::BundleControl(_) if native_bundles => Type::BUNDLE_CONTROL,
             Self::BundleAdd(_) if native_bundles => Type::BUNDLE_ADD_MESSAGE,
+            Self::RequestForward(_) if native_bundles => Type::REQUESTFORWARD,
             Self::FlowMonitorCancel(_) if native_bundles => Type::MULTIPART_REQUEST,
             Self::BundleControl(_)
             | Self::BundleAdd(_)
+            | Self::RequestForward(_)
             | Self::SetPacketInFormat(_)
             | Self::SetControllerId(_)
             | Self::SetAsyncConfig2(_)
@@ -196,8 +213,14 @@ impl Body {
         }
     }
 
-    fn decode(message: RawMessage<'_>) -> Result<Self> {
+    /// Reads what a message says that stands within another.
+    pub(crate) fn decode_inner(message: RawMessage<'_>) -> Result<Self> {
+        Self::decode(message, Place::Inner)
+    }
+
+    fn decode(message: RawMessage<'_>, place: Place) -> Result<Self> {
         use MessageType as Type;
+        let outer = place == Place::Outer;
         let (version, xid) = (message.version(), message.xid());
         let mut reader = Reader::new("ofp_header", message.body());
         let r = &mut reader;
@@ -236,10 +259,13 @@ impl Body {
             Type::BUNDLE_CONTROL if native_bundles => {
                 Self::BundleControl(BundleControl::decode(r)?)
             }
-            Type::BUNDLE_ADD_MESSAGE if native_bundles => {
+            Type::BUNDLE_ADD_MESSAGE if native_bundles && outer => {
                 Self::BundleAdd(BundleAdd::decode(r, version, xid)?)
             }
-            Type::EXPERIMENTER => Self::decode_experimenter(r, version, xid)?,
+            Type::REQUESTFORWARD if native_bundles && outer => {
+                Self::RequestForward(RequestForward::decode(r, version)?)
+            }
+            Type::EXPERIMENTER => Self::decode_experimenter(r, version, xid, place)?,
             message_type => Self::other(message_type, r),
         };
         reader.finish(body)
@@ -252,7 +278,13 @@ impl Body {
         }
     }
 
-    fn decode_experimenter(r: &mut Reader<'_>, version: Version, xid: Xid) -> Result<Self> {
+    fn decode_experimenter(
+        r: &mut Reader<'_>,
+        version: Version,
+        xid: Xid,
+        place: Place,
+    ) -> Result<Self> {
+        let outer = place == Place::Outer;
         r.enter("ofp_experimenter_header");
         let experimenter = r.u32()?;
         let unknown = r.clone();
@@ -270,8 +302,11 @@ impl Body {
                 (ONF, ONFT_BUNDLE_CONTROL) if version == Version::V1_3 => {
                     Some(Self::BundleControl(BundleControl::decode(r)?))
                 }
-                (ONF, ONFT_BUNDLE_ADD_MESSAGE) if version == Version::V1_3 => {
+                (ONF, ONFT_BUNDLE_ADD_MESSAGE) if version == Version::V1_3 && outer => {
                     Some(Self::BundleAdd(BundleAdd::decode(r, version, xid)?))
+                }
+                (ONF, ONFT_REQUESTFORWARD) if version == Version::V1_3 && outer => {
+                    Some(Self::RequestForward(RequestForward::decode(r, version)?))
                 }
                 (ONF, ONFT_FLOW_MONITOR_CANCEL) if version == Version::V1_3 => {
                     Some(Self::FlowMonitorCancel(r.u32()?))
@@ -343,6 +378,12 @@ impl Body {
                     experimenter(ONF, ONFT_BUNDLE_ADD_MESSAGE, out);
                 }
                 add.encode(version, xid, out);
+            }
+            Self::RequestForward(forward) => {
+                if !native_bundles {
+                    experimenter(ONF, ONFT_REQUESTFORWARD, out);
+                }
+                forward.encode(version, out);
             }
             Self::SetPacketInFormat(format) => {
                 experimenter(NICIRA, NXT_SET_PACKET_IN_FORMAT, out);

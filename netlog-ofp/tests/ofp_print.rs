@@ -17,8 +17,8 @@ use netlog_ofp::{
     BundleFlags, Controller, ControllerRole, ErrorCode, ErrorMessage, Features, Field, FlowCommand,
     FlowFlags, FlowMod, FlowRemoved, FlowRemovedReason, Hello, Instruction, Match, MeterCommand,
     MeterId, MeterMod, MultipartReply, MultipartRequest, NICIRA, ONF, Oxm, PacketInFormat,
-    PacketInReason, PacketOut, Port, PortConfig, PortNo, PortReason, PortState, PortStatus, Role,
-    SwitchConfig, Version, Xid, ct_state,
+    PacketInReason, PacketOut, Port, PortConfig, PortNo, PortReason, PortState, PortStatus,
+    RequestForward, RequestForwardReason, Role, SwitchConfig, Version, Xid, ct_state,
     multipart::{
         AggregateStats, FlowMonitorFlags, FlowMonitorRequest, FlowStats, FlowStatsRequest,
         FlowUpdate, FlowUpdateEvent, FullFlowUpdate, MeterBandStats, MeterConfig, MeterFeatures,
@@ -206,7 +206,8 @@ fn bodies(version: Version) -> Vec<Body> {
         port_status: [0b111, 0b100],
         flow_removed: [0b1111, 0],
         other: Vec::new(),
-    };
+    }
+    .with_request_forward(1 << RequestForwardReason::METER_MOD.0);
     let mut bodies = vec![
         Body::Hello(Hello::new(&[Version::V1_3, Version::V1_4])),
         Body::Error(ErrorMessage {
@@ -290,6 +291,10 @@ fn bodies(version: Version) -> Vec<Body> {
             25,
         )),
         Body::MeterMod(MeterMod::delete(MeterId::ALL)),
+        Body::RequestForward(RequestForward {
+            xid: Xid(7),
+            request: Box::new(Body::MeterMod(MeterMod::delete(MeterId(91)))),
+        }),
         control(BundleControlType::OPEN_REQUEST),
         control(BundleControlType::COMMIT_REPLY),
         Body::BundleAdd(BundleAdd {

@@ -24,6 +24,7 @@ use crate::{
     oxm::{Field, Match, Oxm},
     packet_in::{Metadata, PacketIn, PacketInReason},
     port::{Port, PortConfig, PortNo, PortReason, PortState},
+    request_forward::RequestForward,
     role::ControllerRole,
     testdata::{self, messages},
 };
@@ -622,7 +623,64 @@ fn body(version: Version) -> impl Strategy<Value = Body> {
             })
         },
     );
-    prop_oneof![9 => plain_body(version), 1 => add]
+    let forward = (any::<u32>(), plain_body(version)).prop_map(|(xid, request)| {
+        Body::RequestForward(RequestForward {
+            xid: Xid(xid),
+            request: Box::new(request),
+        })
+    });
+    prop_oneof![9 => plain_body(version), 1 => add, 1 => forward]
+}
+
+/// Puts a message into another.
+type Around<'a> = &'a dyn Fn(&[u8]) -> Body;
+
+/// However deep they are, they must be read with the stack of a thread.
+#[test]
+fn messages_in_messages_do_not_exhaust_the_stack() {
+    let forward = |inner: &[u8]| Body::Other {
+        message_type: MessageType::REQUESTFORWARD,
+        body: inner.to_vec(),
+    };
+    let add = |inner: &[u8]| Body::Other {
+        message_type: MessageType::BUNDLE_ADD_MESSAGE,
+        body: [&[0; 8], inner].concat(),
+    };
+    let onf_forward = |inner: &[u8]| Body::Experimenter {
+        experimenter: ONF,
+        body: [&2350u32.to_be_bytes(), inner].concat(),
+    };
+    let onf_add = |inner: &[u8]| Body::Experimenter {
+        experimenter: ONF,
+        body: [&2301u32.to_be_bytes(), &[0; 8][..], inner].concat(),
+    };
+    let around: [(Version, Around<'_>); 4] = [
+        (Version::V1_4, &forward),
+        (Version::V1_4, &add),
+        (Version::V1_3, &onf_forward),
+        (Version::V1_3, &onf_add),
+    ];
+    for (version, around) in around {
+        let mut body = Body::EchoRequest(Vec::new());
+        let mut deepest = Vec::new();
+        loop {
+            let mut bytes = Vec::new();
+            if body.encode(version, Xid(0), &mut bytes).is_err() {
+                break;
+            }
+            body = around(&bytes);
+            deepest = bytes;
+        }
+        assert!(deepest.len() > 65_000);
+        let message = Message::decode(RawMessage::new(&deepest).unwrap()).unwrap();
+        assert!(matches!(
+            message.body,
+            Body::RequestForward(_) | Body::BundleAdd(_)
+        ));
+        let mut again = Vec::new();
+        message.encode(&mut again).unwrap();
+        assert_eq!(again, deepest);
+    }
 }
 
 fn message() -> impl Strategy<Value = Message> {
