@@ -126,7 +126,7 @@ impl Bridge {
     /// Puts these flows in force, says how long that took, and returns how many changes it needed.
     fn want(&self, what: &str, ticket: u64, flows: &[LogFlow]) -> Result<usize, Box<dyn Error>> {
         let since = now();
-        self.switch.want(ticket, flows.to_vec());
+        self.switch.want(ticket, flows.to_vec(), None);
         loop {
             match self.next()? {
                 Event::InForce {

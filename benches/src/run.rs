@@ -153,7 +153,7 @@ impl Run {
         })?;
 
         let (cpu, wall) = (cpu_time(), clock::monotonic());
-        switch.want(1, Vec::new());
+        switch.want(1, Vec::new(), None);
         let (mut received, mut progress, mut early) = (0, wall, None);
         while received < self.load.records {
             thread::sleep(POLL);

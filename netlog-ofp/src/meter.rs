@@ -69,6 +69,10 @@ pub enum MeterBand {
 const OFPMBT_DROP: u16 = 1;
 
 impl MeterBand {
+    /// The bit of [`Self::Drop`] among the types of bands that a switch can have
+    /// ([`MeterFeatures::band_types`](crate::multipart::MeterFeatures::band_types)).
+    pub const DROP_TYPES: u32 = 1 << OFPMBT_DROP;
+
     pub(crate) fn decode(r: &mut Reader<'_>) -> Result<Self> {
         let (kind, mut band) = r.tlv("ofp_meter_band")?;
         let rate = band.u32()?;

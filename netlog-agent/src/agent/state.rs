@@ -365,6 +365,15 @@ impl Agent {
                 let message = format_args!("log flows are in force again after {gap} ms: {harm}");
                 audit.record(&healed.message(message));
             }
+            switch::Event::Unmetered { reason } => {
+                warn!(
+                    "bridge {} does not meter all logged ports, so that a flood on one can cost \
+                     others their events: {reason}",
+                    self.parts.bridge
+                );
+                let message = format_args!("does not meter all logged ports: {reason}");
+                self.tell_of_bridge(Outcome::Failure, message);
+            }
             switch::Event::Counted(counts) => {
                 let (flows, meters) = (counts.flows.len(), counts.meters.len());
                 debug!(flows, meters, "the switch has counted");
@@ -424,7 +433,8 @@ impl Agent {
             .flat_map(|(port, plan)| parts.profile.log_flows(plan, port.slot, port.ofport))
             .collect();
         self.ticket += 1;
-        self.switch.want(self.ticket, flows);
+        let limits = **parts.limits.in_force().load();
+        self.switch.want(self.ticket, flows, limits);
         if self.attached
             && let Some(done) = done
         {

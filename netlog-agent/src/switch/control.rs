@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use netlog_core::flow::FlowProfile;
 use netlog_ofp::multipart::MultipartRequest;
-use netlog_ofp::{AsyncConfig, Backoff, Body, BundleFlags, Config, FlowRemovedReason};
+use netlog_ofp::{
+    AsyncConfig, Backoff, Body, BundleFlags, Config, FlowRemovedReason, MeterId,
+    RequestForwardReason,
+};
 
 use super::count::Counter;
 use super::link::{Link, Lost, RECONNECT, Woken, wait};
@@ -74,8 +77,8 @@ impl<F: FnMut(Event)> Thread<F> {
         let mut rings = [0; 64];
         while rustix::io::read(&self.rung, &mut rings).is_ok_and(|count| count == rings.len()) {}
         let mut shared = self.board.lock();
-        if let Some((ticket, flows)) = shared.wanted.take() {
-            self.reconciler.want(ticket, flows);
+        if let Some(wanted) = shared.wanted.take() {
+            self.reconciler.want(wanted);
         }
         shared.stop
     }
@@ -100,6 +103,9 @@ impl<F: FnMut(Event)> Thread<F> {
                 self.reconciler.hear(event, now, &mut self.tell);
             }
             self.counter.tell_ends(&mut self.tell);
+            if self.counter.has_read() {
+                self.reconciler.look_at_meters();
+            }
             // Without packet-ins nothing is done, so that nothing is due either.
             let mut due = None;
             if link.connection.is_ready() {
@@ -144,6 +150,16 @@ impl<F: FnMut(Event)> Thread<F> {
                 Request::Read(flows) => {
                     connection.request(multipart(MultipartRequest::Flow(flows)), now)
                 }
+                Request::MeterFeatures => {
+                    connection.request(multipart(MultipartRequest::MeterFeatures), now)
+                }
+                Request::ReadMeters => {
+                    let all = MultipartRequest::MeterConfig(MeterId::ALL);
+                    connection.request(multipart(all), now)
+                }
+                Request::SetMeters(changes) => {
+                    connection.batch(changes.into_iter().map(Body::MeterMod).collect(), now)
+                }
                 Request::Change(changes) => {
                     let flags = BundleFlags::ATOMIC | BundleFlags::ORDERED;
                     connection.bundle(changes, flags, now)
@@ -161,7 +177,7 @@ impl<F: FnMut(Event)> Thread<F> {
     }
 }
 
-/// A connection that is told of flows that go, and of nothing else.
+/// A connection that is told of flows that go, of what others do to meters, and of nothing else.
 fn config() -> Config {
     let reasons = [
         FlowRemovedReason::IDLE_TIMEOUT,
@@ -175,10 +191,13 @@ fn config() -> Config {
         .iter()
         .fold(0, |reasons, reason| reasons | 1 << reason.0);
     Config {
-        setup: vec![Body::SetAsync(AsyncConfig {
-            flow_removed: [any, any],
-            ..AsyncConfig::default()
-        })],
+        setup: vec![Body::SetAsync(
+            AsyncConfig {
+                flow_removed: [any, any],
+                ..AsyncConfig::default()
+            }
+            .with_request_forward(1 << RequestForwardReason::METER_MOD.0),
+        )],
         ..Config::default()
     }
 }

@@ -211,6 +211,8 @@ pub(super) struct Counter {
     phase: Phase,
     flows: Tally<Cookie>,
     meters: Tally<Slot>,
+    /// Whether all was read since that was asked last.
+    has_read: bool,
 }
 
 impl Counter {
@@ -219,6 +221,7 @@ impl Counter {
             phase: Phase::Detached,
             flows: Tally::default(),
             meters: Tally::default(),
+            has_read: false,
         }
     }
 
@@ -232,6 +235,11 @@ impl Counter {
         self.phase = Phase::Detached;
         self.flows.blind = true;
         self.meters.blind = true;
+    }
+
+    /// Whether everything was read since this was called last.
+    pub(super) fn has_read(&mut self) -> bool {
+        std::mem::take(&mut self.has_read)
     }
 
     /// When [`advance`](Self::advance) has something to do though nothing is heard.
@@ -358,6 +366,7 @@ impl Counter {
                 let took = now.saturating_sub(began);
                 let wait = (took * SHARE).clamp(INTERVAL, RAREST);
                 self.phase = Phase::Waiting(began + wait);
+                self.has_read = true;
                 self.tell(tell);
             }
         }

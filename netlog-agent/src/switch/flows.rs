@@ -1,15 +1,16 @@
 //! The flows of a switch that matter to us, and the smallest change from what it has to what it
 //! should have.
 
-use std::collections::{BTreeMap, btree_map};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 
-use netlog_core::flow::{Cookie, FlowMatch, FlowProfile, LogFlow};
+use netlog_core::flow::{Cookie, FlowMatch, FlowProfile, LogFlow, Slot};
 use netlog_ofp::multipart::{FlowStats, FlowStatsRequest, FlowUpdateEvent, FullFlowUpdate};
 use netlog_ofp::{
     Action, Controller, FlowCommand, FlowFlags, FlowMod, Instruction, Match, Oxm, PortNo,
 };
 
 use super::harm::{Obstacle, Obstruction};
+use super::meters;
 
 /// The id of the connections that log flows report to. The switch sends packet-ins of our flows
 /// only to connections that set it, and they get no others.
@@ -59,14 +60,17 @@ struct Wanted {
     actions: Vec<Action>,
 }
 
-fn wanted(profile: &FlowProfile, flow: &LogFlow) -> Wanted {
+fn wanted(profile: &FlowProfile, flow: &LogFlow, metered: &BTreeSet<Slot>) -> Wanted {
     let matches = match flow.matches {
         FlowMatch::PortRegister(ofport) => Match::any().reg(profile.port_register, ofport),
         FlowMatch::InPort(ofport) => Match::any().in_port(PortNo(ofport)),
     };
     // The report comes first: behind the resubmit the packet may have been changed for the wire.
+    let slot = flow.cookie.slot;
+    let meter = metered.contains(&slot).then(|| meters::meter(slot));
     let report = Controller {
         controller_id: CONTROLLER_ID,
+        meter_id: meter.flatten().map(|meter| meter.0),
         ..Controller::default()
     };
     let mut actions = vec![Action::from(report)];
@@ -75,6 +79,18 @@ fn wanted(profile: &FlowProfile, flow: &LogFlow) -> Wanted {
         cookie: flow.cookie,
         matches,
         actions,
+    }
+}
+
+impl Wanted {
+    /// What changes what a flow of ours at this place does. It goes on counting.
+    fn modification(self, (table, priority, _): &Place) -> FlowMod {
+        let cookie = self.cookie.to_bits();
+        FlowMod {
+            cookie_mask: u64::MAX,
+            command: FlowCommand::MODIFY_STRICT,
+            ..FlowMod::add(*table, *priority, cookie, self.matches, self.actions)
+        }
     }
 }
 
@@ -110,6 +126,24 @@ impl Present {
         self.cookie == wanted.cookie.to_bits()
             && self.actions.as_ref() == Some(&wanted.actions)
             && self.tells_end
+    }
+
+    /// Whether it is the wanted one but for the meter that it reports through.
+    fn is_but_for_meter(&self, wanted: &Wanted) -> bool {
+        let unmetered = |action: &Action| match action {
+            Action::Controller(report) => Action::from(Controller {
+                meter_id: None,
+                ..report.clone()
+            }),
+            action => action.clone(),
+        };
+        let differ = |(ours, theirs)| unmetered(ours) != unmetered(theirs);
+        self.cookie == wanted.cookie.to_bits()
+            && self.tells_end
+            && self.actions.as_ref().is_some_and(|actions| {
+                actions.len() == wanted.actions.len()
+                    && !actions.iter().zip(&wanted.actions).any(differ)
+            })
     }
 
     /// What deletes this flow and no other.
@@ -188,7 +222,13 @@ impl Flows {
     pub(super) fn apply(&mut self, changes: &[FlowMod]) {
         for change in changes {
             let place = place(change.table_id, change.priority, &change.r#match);
-            if change.command == FlowCommand::ADD {
+            if change.command == FlowCommand::MODIFY_STRICT {
+                if let Some(flow) = self.0.get_mut(&place)
+                    && flow.cookie == change.cookie
+                {
+                    flow.actions = only_actions(&change.instructions);
+                }
+            } else if change.command == FlowCommand::ADD {
                 let flow = Present::new(
                     change.cookie,
                     &change.r#match,
@@ -211,15 +251,23 @@ impl Flows {
         first.is_none_or(|((found, ..), _)| *found != table)
     }
 
-    /// Compares with the log flows that are wanted.
+    /// Compares with the log flows that are wanted, of which those of the ports in `metered` are
+    /// to report through the port's meter. A meter is looked up when a flow is written, so that
+    /// the flows of the ports in `rebind`, whose meters are not those of then, are written again.
     ///
     /// Deletions name table, priority, match and cookie, so that they cannot touch a flow of
     /// anyone else; no addition is made at the place of someone else's flow, which it would
     /// replace; and a flow that is already right is left alone, with its counters.
-    pub(super) fn compare(&self, profile: &FlowProfile, log_flows: &[LogFlow]) -> Comparison {
+    pub(super) fn compare(
+        &self,
+        profile: &FlowProfile,
+        log_flows: &[LogFlow],
+        metered: &BTreeSet<Slot>,
+        rebind: &BTreeSet<Slot>,
+    ) -> Comparison {
         let mut lacking: BTreeMap<Place, Wanted> = log_flows
             .iter()
-            .map(|flow| (flow, wanted(profile, flow)))
+            .map(|flow| (flow, wanted(profile, flow, metered)))
             .map(|(flow, wanted)| (place(flow.table, flow.priority, &wanted.matches), wanted))
             .collect();
         let mut comparison = Comparison {
@@ -229,7 +277,16 @@ impl Flows {
         for (place, present) in &self.0 {
             match lacking.get(place) {
                 Some(wanted) if present.is(wanted) => {
-                    lacking.remove(place);
+                    let rebind = rebind.contains(&wanted.cookie.slot);
+                    let modify = lacking.remove(place).filter(|_| rebind);
+                    let modify = modify.map(|wanted| wanted.modification(place));
+                    comparison.changes.extend(modify);
+                }
+                Some(wanted) if present.is_but_for_meter(wanted) => {
+                    comparison.altered.push(wanted.cookie);
+                    let modify = lacking.remove(place);
+                    let modify = modify.map(|wanted| wanted.modification(place));
+                    comparison.changes.extend(modify);
                 }
                 // An addition at the same place would replace what is there without a word of what
                 // it counted.
@@ -343,7 +400,10 @@ mod tests {
     }
 
     fn changes(flows: &Flows, wanted: &[LogFlow]) -> Vec<FlowMod> {
-        let changes = flows.compare(&FlowProfile::default(), wanted).changes;
+        let none = BTreeSet::new();
+        let changes = flows
+            .compare(&FlowProfile::default(), wanted, &none, &none)
+            .changes;
         for change in changes
             .iter()
             .filter(|change| change.command != FlowCommand::ADD)

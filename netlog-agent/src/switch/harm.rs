@@ -15,6 +15,10 @@ pub struct Harm {
     pub missing: BTreeSet<Cookie>,
     /// The log flows that did something else or had another cookie.
     pub altered: BTreeSet<Cookie>,
+    /// The ports whose meters were gone, so that nothing limited their packet-ins.
+    pub unmetered: BTreeSet<Slot>,
+    /// The ports whose meters had other limits.
+    pub remetered: BTreeSet<Slot>,
     /// The log tables that had lost every flow, not only ours.
     pub emptied: BTreeSet<u8>,
     /// Whether it happened while there was no connection: `ovs-vswitchd` was started again, or
@@ -25,7 +29,7 @@ pub struct Harm {
 impl Harm {
     /// Whether nothing was done.
     pub fn is_none(&self) -> bool {
-        self.missing.is_empty() && self.altered.is_empty()
+        self.flows() == 0 && self.unmetered.is_empty() && self.remetered.is_empty()
     }
 
     /// How many log flows it concerns.
@@ -49,15 +53,24 @@ impl fmt::Display for Harm {
             write!(f, "table {table} was emptied; ")?;
         }
         let ports = self.slots().len();
-        let (missing, altered) = (self.missing.len(), self.altered.len());
-        match (missing, altered) {
-            (missing, 0) => write!(f, "{missing} log flows of {ports} ports were gone"),
-            (0, altered) => write!(f, "{altered} log flows of {ports} ports were changed"),
-            _ => write!(
-                f,
+        let mut parts = Vec::new();
+        match (self.missing.len(), self.altered.len()) {
+            (0, 0) => {}
+            (missing, 0) => parts.push(format!("{missing} log flows of {ports} ports were gone")),
+            (0, altered) => {
+                parts.push(format!("{altered} log flows of {ports} ports were changed"));
+            }
+            (missing, altered) => parts.push(format!(
                 "{missing} log flows were gone and {altered} changed, of {ports} ports"
-            ),
+            )),
         }
+        if !self.unmetered.is_empty() {
+            parts.push(format!("{} meters were gone", self.unmetered.len()));
+        }
+        if !self.remetered.is_empty() {
+            parts.push(format!("{} meters were changed", self.remetered.len()));
+        }
+        f.write_str(&parts.join("; "))
     }
 }
 

@@ -28,6 +28,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use netlog_core::flow::{FlowProfile, LogFlow};
+use netlog_ratelimit::Limits;
 
 pub use self::count::{Count, CounterState, Counts};
 pub use self::harm::{Harm, Obstacle, Obstruction};
@@ -59,13 +60,20 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// Others deleted or changed log flows, which are in force again.
+    /// Others deleted or changed log flows or meters, which are in force again.
     Healed {
         /// What was done to them.
         harm: Harm,
-        /// For how long at most events of these flows were lost: from the first news of it, or
-        /// from the end of the connection, until the switch confirmed the repair.
+        /// For how long at most events of these flows were lost: from the first news of it, from
+        /// the end of the connection, or from the last look at the meters, until the switch
+        /// confirmed the repair.
         gap: Duration,
+    },
+    /// The switch does not meter the packet-ins of some or all ports, though there are limits.
+    /// Their log flows are in force all the same.
+    Unmetered {
+        /// Why.
+        reason: String,
     },
     /// Other flows of someone else's than before are in the way of log flows.
     Obstructed {
@@ -88,10 +96,19 @@ pub enum Event {
 #[derive(Debug, Default)]
 struct Shared {
     /// The log flows to put in force, with their ticket.
-    wanted: Option<(u64, Vec<LogFlow>)>,
+    wanted: Option<Wanted>,
     /// Whether packet-ins are being read, or why not.
     packets: Packets,
     stop: bool,
+}
+
+/// What the switch should have.
+#[derive(Debug)]
+struct Wanted {
+    ticket: u64,
+    flows: Vec<LogFlow>,
+    /// What each port's meter is set by.
+    limits: Option<Limits>,
 }
 
 /// The state of the connection for packet-ins.
@@ -173,9 +190,15 @@ impl Switch {
         Ok(switch)
     }
 
-    /// Says which log flows the switch should have, in place of what was said before.
-    pub fn want(&self, ticket: u64, flows: Vec<LogFlow>) {
-        self.board.lock().wanted = Some((ticket, flows));
+    /// Says which log flows the switch should have, in place of what was said before, and by which
+    /// limits each port's packet-ins are metered.
+    pub fn want(&self, ticket: u64, flows: Vec<LogFlow>, limits: Option<Limits>) {
+        let wanted = Wanted {
+            ticket,
+            flows,
+            limits,
+        };
+        self.board.lock().wanted = Some(wanted);
         self.board.ring();
         if let Some(wake) = self
             .wake

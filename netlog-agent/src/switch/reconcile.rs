@@ -11,19 +11,26 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use netlog_core::flow::{FlowProfile, LogFlow};
+use netlog_core::flow::{FlowProfile, LogFlow, Slot};
 use netlog_ofp::multipart::{
     FlowMonitorFlags, FlowMonitorRequest, FlowStatsRequest, FlowUpdate, FlowUpdateEvent,
     MultipartReply,
 };
-use netlog_ofp::{Backoff, Body, Event as LinkEvent, FlowMod, RequestError, Xid};
+use netlog_ofp::{
+    Backoff, Body, Event as LinkEvent, FlowMod, MeterCommand, MeterMod, RequestError, Xid,
+};
+use netlog_ratelimit::Limits;
 
-use super::Event;
 use super::flows::{self, Flows};
 use super::harm::{Harm, Obstacle};
+use super::meters::{self, Meters};
+use super::{Event, Wanted};
 
 /// How long after a refusal the log flows are tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How long after a refusal of meters they are tried again.
+const METER_RETRY: Duration = Duration::from_secs(30);
 
 /// How long after the first news of harm it is repaired: whoever deletes many flows takes as long
 /// to tell, and shall be reported once.
@@ -46,6 +53,12 @@ pub(super) enum Request {
     Monitor(Vec<FlowMonitorRequest>),
     /// Which flows it has.
     Read(FlowStatsRequest),
+    /// What meters it can have.
+    MeterFeatures,
+    /// How its meters are set.
+    ReadMeters,
+    /// To change meters, one after the other: Open vSwitch takes none into a bundle.
+    SetMeters(Vec<MeterMod>),
     /// To change flows, all or none.
     Change(Vec<FlowMod>),
 }
@@ -55,6 +68,18 @@ pub(super) enum Request {
 struct Set {
     ticket: u64,
     flows: Arc<[LogFlow]>,
+    /// The ports that should have meters, and what these are set by.
+    slots: Arc<BTreeSet<Slot>>,
+    limits: Option<Limits>,
+    /// The ports whose flows report through a meter.
+    metered: Arc<BTreeSet<Slot>>,
+}
+
+/// What there is to do.
+enum Change {
+    Meters(Vec<MeterMod>),
+    /// With these changes, this set is in force.
+    Flows(Set, Vec<FlowMod>),
 }
 
 /// What the switch has been asked, and has not answered.
@@ -68,6 +93,10 @@ enum Phase {
     Subscribing(Xid),
     /// For that part of its flows.
     Reading { xid: Xid, part: usize },
+    /// For what its meters can do, or how they are set.
+    ReadingMeters(Xid),
+    /// To make these changes to meters.
+    SettingMeters { xid: Xid, changes: Vec<MeterMod> },
     /// To make these changes, with which this set is in force.
     Changing {
         xid: Xid,
@@ -91,6 +120,37 @@ enum Monitor {
     Missing { reread: Duration },
 }
 
+/// Whether the switch has meters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Support {
+    Unasked,
+    Missing,
+    There,
+}
+
+/// The meters of our ports.
+#[derive(Debug)]
+struct Metering {
+    support: Support,
+    /// What the switch has, if it was read.
+    present: Meters,
+    is_read: bool,
+    /// When it was read last.
+    read_at: Duration,
+    /// Those that are there, set by the limits in force, if nobody has interfered.
+    expected: BTreeSet<Slot>,
+    /// The ports whose meters were made since their flows were written.
+    rebind: BTreeSet<Slot>,
+    /// Whether there are some that nothing needs.
+    surplus: bool,
+    /// When meters are set again after a refusal; none are before.
+    retry: Option<Duration>,
+    /// Why there are fewer meters than there should be.
+    lack: Option<String>,
+    /// What of that was told.
+    told: Option<String>,
+}
+
 /// Keeps log flows as they are wanted.
 #[derive(Debug)]
 pub(super) struct Reconciler {
@@ -101,6 +161,7 @@ pub(super) struct Reconciler {
     flows: Flows,
     /// How many parts of the flows are read.
     read: usize,
+    metering: Metering,
     /// What the switch should have.
     wanted: Option<Set>,
     /// What was in force last, and would be still if nobody had interfered.
@@ -131,6 +192,18 @@ impl Reconciler {
             monitor: Monitor::Unasked,
             flows: Flows::default(),
             read: 0,
+            metering: Metering {
+                support: Support::Unasked,
+                present: Meters::default(),
+                is_read: false,
+                read_at: Duration::ZERO,
+                expected: BTreeSet::new(),
+                rebind: BTreeSet::new(),
+                surplus: false,
+                retry: None,
+                lack: None,
+                told: None,
+            },
             wanted: None,
             in_force: None,
             stale: true,
@@ -147,10 +220,23 @@ impl Reconciler {
     }
 
     /// These log flows are wanted, in place of those before.
-    pub(super) fn want(&mut self, ticket: u64, flows: Vec<LogFlow>) {
-        let flows = flows.into();
-        self.wanted = Some(Set { ticket, flows });
+    pub(super) fn want(&mut self, wanted: Wanted) {
+        let slots = wanted.flows.iter().map(|flow| flow.cookie.slot);
+        let slots = wanted.limits.map(|_| slots.collect());
+        self.wanted = Some(Set {
+            ticket: wanted.ticket,
+            slots: Arc::new(slots.unwrap_or_default()),
+            flows: wanted.flows.into(),
+            limits: wanted.limits,
+            // It is known once the meters are there.
+            metered: Arc::default(),
+        });
         self.stale = true;
+    }
+
+    /// Reads the meters again, if there are any of ours.
+    pub(super) fn look_at_meters(&mut self) {
+        self.metering.is_read &= self.metering.expected.is_empty();
     }
 
     /// There is a new connection.
@@ -158,6 +244,9 @@ impl Reconciler {
         self.phase = Phase::Idle;
         self.monitor = Monitor::Unasked;
         self.read = 0;
+        self.metering.support = Support::Unasked;
+        self.metering.is_read = false;
+        self.metering.retry = None;
     }
 
     /// The connection is lost.
@@ -175,7 +264,12 @@ impl Reconciler {
         match (&self.phase, &self.monitor) {
             (Phase::Resting(until), _) => Some(*until),
             (Phase::Idle, _) if self.stale && self.wanted.is_some() => Some(self.repair_at),
-            (Phase::Idle, Monitor::Missing { reread }) => Some(*reread),
+            (Phase::Idle, Monitor::Missing { reread }) => Some(
+                self.metering
+                    .retry
+                    .map_or(*reread, |retry| retry.min(*reread)),
+            ),
+            (Phase::Idle, _) => self.metering.retry,
             _ => None,
         }
     }
@@ -183,7 +277,11 @@ impl Reconciler {
     /// Whether nothing is asked of the switch, nor is about to be.
     pub(super) fn is_quiet(&self) -> bool {
         match self.phase {
-            Phase::Idle => !(self.stale && self.wanted.is_some()),
+            Phase::Idle => {
+                !(self.stale && self.wanted.is_some())
+                    && self.is_metering_known()
+                    && !self.metering.surplus
+            }
             Phase::Resting(_) => true,
             _ => false,
         }
@@ -203,6 +301,11 @@ impl Reconciler {
             Phase::Idle => {}
             Phase::Resting(until) if until <= now => self.phase = Phase::Idle,
             _ => return Ok(()),
+        }
+        if self.metering.retry.is_some_and(|retry| retry <= now) {
+            self.metering.retry = None;
+            self.metering.is_read = false;
+            self.stale = true;
         }
         let parts = self.parts();
         match self.monitor {
@@ -225,13 +328,54 @@ impl Reconciler {
                 xid: ask(Request::Read(part.clone()))?,
                 part: self.read,
             };
-        } else if self.stale
-            && let Some((set, changes)) = self.compare(now, tell)
+        } else if !self.is_metering_known() {
+            let request = match self.metering.support {
+                Support::Unasked => Request::MeterFeatures,
+                Support::Missing | Support::There => Request::ReadMeters,
+            };
+            self.phase = Phase::ReadingMeters(ask(request)?);
+        } else if self.stale {
+            match self.compare(now, tell) {
+                Some(Change::Meters(changes)) => self.set_meters(changes, ask)?,
+                Some(Change::Flows(set, changes)) => {
+                    let xid = ask(Request::Change(changes.clone()))?;
+                    self.phase = Phase::Changing { xid, set, changes };
+                }
+                None => {}
+            }
+        } else if std::mem::take(&mut self.metering.surplus)
+            && let Some(set) = &self.in_force
         {
-            let xid = ask(Request::Change(changes.clone()))?;
-            self.phase = Phase::Changing { xid, set, changes };
+            let changes = self.metering.present.clearing(&set.slots);
+            self.set_meters(changes, ask)?;
         }
         Ok(())
+    }
+
+    fn set_meters<E>(
+        &mut self,
+        changes: Vec<MeterMod>,
+        ask: impl FnOnce(Request) -> Result<Xid, E>,
+    ) -> Result<(), E> {
+        // Until it is confirmed nobody knows how they are set.
+        for slot in changes
+            .iter()
+            .filter_map(|change| meters::slot(change.meter_id))
+        {
+            self.metering.expected.remove(&slot);
+        }
+        let xid = ask(Request::SetMeters(changes.clone()))?;
+        self.phase = Phase::SettingMeters { xid, changes };
+        Ok(())
+    }
+
+    /// Whether it is known what meters the switch has, as far as that matters.
+    fn is_metering_known(&self) -> bool {
+        match self.metering.support {
+            Support::Unasked => false,
+            Support::Missing => true,
+            Support::There => self.metering.is_read,
+        }
     }
 
     /// Takes note of what the switch says.
@@ -240,6 +384,13 @@ impl Reconciler {
             LinkEvent::FlowUpdates(updates) => {
                 for update in &updates {
                     self.hear_update(update, now);
+                }
+            }
+            LinkEvent::Message(message) => {
+                if let Body::RequestForward(forward) = &message.body
+                    && meters::may_touch(&forward.request)
+                {
+                    self.metering.is_read = false;
                 }
             }
             LinkEvent::Done { xid }
@@ -279,9 +430,11 @@ impl Reconciler {
 
     fn awaited(&self) -> Option<Xid> {
         match self.phase {
-            Phase::Subscribing(xid) | Phase::Reading { xid, .. } | Phase::Changing { xid, .. } => {
-                Some(xid)
-            }
+            Phase::Subscribing(xid)
+            | Phase::Reading { xid, .. }
+            | Phase::ReadingMeters(xid)
+            | Phase::SettingMeters { xid, .. }
+            | Phase::Changing { xid, .. } => Some(xid),
             Phase::Detached | Phase::Idle | Phase::Resting(_) => None,
         }
     }
@@ -295,6 +448,29 @@ impl Reconciler {
                 });
             }
             (Phase::Subscribing(_), _) => self.monitor = Monitor::Running,
+            (Phase::ReadingMeters(_), LinkEvent::Failed { error, .. }) => {
+                self.metering.lack = Some(error.to_string());
+                self.metering.support = Support::Missing;
+            }
+            (Phase::ReadingMeters(_), LinkEvent::Multipart { reply, .. }) => {
+                self.hear_meters(&reply, now);
+            }
+            (Phase::SettingMeters { .. }, LinkEvent::Failed { error, .. }) => {
+                // Some may be set.
+                self.metering.lack = Some(explain(&error));
+                self.metering.retry = Some(now + METER_RETRY);
+                self.metering.is_read = false;
+                self.stale = true;
+            }
+            (Phase::SettingMeters { changes, .. }, _) => {
+                let is_new = |change: &&MeterMod| change.command == MeterCommand::ADD;
+                let new = changes.iter().filter(is_new);
+                let new = new.filter_map(|change| meters::slot(change.meter_id));
+                self.metering.rebind.extend(new);
+                self.metering.present.apply(&changes);
+                // The flows that use them come next.
+                self.stale = true;
+            }
             (phase, LinkEvent::Failed { error, .. }) => {
                 if let Phase::Changing { set, .. } = phase {
                     self.doubt(&set);
@@ -328,6 +504,39 @@ impl Reconciler {
         }
     }
 
+    fn hear_meters(&mut self, reply: &MultipartReply, now: Duration) {
+        let metering = &mut self.metering;
+        match reply {
+            MultipartReply::MeterFeatures(features) => {
+                metering.support = if meters::suffice(features) {
+                    Support::There
+                } else {
+                    metering.lack = Some("it has no meters that count packets".to_owned());
+                    Support::Missing
+                };
+                metering.present = Meters::default();
+            }
+            MultipartReply::MeterConfig(found) => {
+                metering.present = Meters::found(found);
+                metering.is_read = true;
+                if let Some(limits) = self.in_force.as_ref().and_then(|set| set.limits) {
+                    let [missing, altered] = metering.present.differ(&metering.expected, limits);
+                    if !missing.is_empty() || !altered.is_empty() {
+                        let since = self.harmed_at.unwrap_or(metering.read_at);
+                        self.harmed_at = Some(since.min(metering.read_at));
+                        let gone = |slot: &Slot| missing.contains(slot) || altered.contains(slot);
+                        metering.expected.retain(|slot| !gone(slot));
+                        self.harm.unmetered.extend(missing);
+                        self.harm.remetered.extend(altered);
+                        self.stale = true;
+                    }
+                }
+                metering.read_at = now;
+            }
+            _ => {}
+        }
+    }
+
     fn hear_end_of_reading(&mut self, now: Duration) {
         if let Monitor::Missing { reread } = &mut self.monitor {
             *reread = now + REREAD;
@@ -343,12 +552,8 @@ impl Reconciler {
 
     /// Compares what the switch has with what it should have. Gives the changes that are needed
     /// now and what will be in force with them.
-    fn compare(
-        &mut self,
-        now: Duration,
-        tell: &mut impl FnMut(Event),
-    ) -> Option<(Set, Vec<FlowMod>)> {
-        let wanted = self.wanted.clone()?;
+    fn compare(&mut self, now: Duration, tell: &mut impl FnMut(Event)) -> Option<Change> {
+        let mut wanted = self.wanted.clone()?;
         let before = self.in_force.as_ref();
         let is_repair = before.is_some_and(|before| before.ticket == wanted.ticket);
         if is_repair && now < self.repair_at {
@@ -357,9 +562,9 @@ impl Reconciler {
         self.stale = false;
         let detached_at = self.detached_at.take();
         let emptied = std::mem::take(&mut self.emptied);
-        let mut found = self
-            .flows
-            .compare(&self.profile, before.map_or(&[], |set| &set.flows));
+        let none = BTreeSet::new();
+        let (flows, metered) = before.map_or((&[][..], &none), |set| (&*set.flows, &*set.metered));
+        let mut found = self.flows.compare(&self.profile, flows, metered, &none);
         if !found.missing.is_empty() || !found.altered.is_empty() {
             self.harm.missing.extend(&found.missing);
             self.harm.altered.extend(&found.altered);
@@ -371,8 +576,26 @@ impl Reconciler {
                 .min(detached_at.unwrap_or(now));
             self.harmed_at = Some(since);
         }
-        if !is_repair {
-            found = self.flows.compare(&self.profile, &wanted.flows);
+        let metering = &mut self.metering;
+        if metering.support == Support::There {
+            if let Some(limits) = wanted.limits.filter(|_| metering.retry.is_none()) {
+                let changes = metering.present.setting(&wanted.slots, limits);
+                if !changes.is_empty() {
+                    return Some(Change::Meters(changes));
+                }
+            }
+            let metered = wanted.slots.iter().copied();
+            let metered = metered.filter(|slot| metering.present.contains(*slot));
+            wanted.metered = Arc::new(metered.collect());
+        }
+        let (metered, rebind) = (&wanted.metered, &metering.rebind);
+        let is_compared = is_repair
+            && rebind.is_empty()
+            && before.is_some_and(|before| before.metered == *metered);
+        if !is_compared {
+            found = self
+                .flows
+                .compare(&self.profile, &wanted.flows, metered, rebind);
         }
         if self.obstacles != found.obstacles {
             self.obstacles.clone_from(&found.obstacles);
@@ -384,7 +607,7 @@ impl Reconciler {
             self.settle(wanted, 0, now, tell);
             return None;
         }
-        Some((wanted, found.changes))
+        Some(Change::Flows(wanted, found.changes))
     }
 
     /// These log flows are in force.
@@ -396,7 +619,10 @@ impl Reconciler {
             let cookies: BTreeSet<_> = set.flows.iter().map(|flow| flow.cookie).collect();
             harm.missing.retain(|cookie| cookies.contains(cookie));
             harm.altered.retain(|cookie| cookies.contains(cookie));
+            harm.unmetered.retain(|slot| set.metered.contains(slot));
+            harm.remetered.retain(|slot| set.metered.contains(slot));
         }
+        self.settle_meters(&set, tell);
         let before = self.in_force.replace(set);
         self.refusal = None;
         if before.is_none_or(|before| before.ticket < ticket) {
@@ -422,15 +648,37 @@ impl Reconciler {
         });
     }
 
+    /// The flows of this set are in force, and whatever meters could be had.
+    fn settle_meters(&mut self, set: &Set, tell: &mut impl FnMut(Event)) {
+        let metering = &mut self.metering;
+        metering.rebind.clear();
+        metering.surplus = !metering.present.clearing(&set.slots).is_empty();
+        let altered = |limits| metering.present.differ(&set.metered, limits)[1].clone();
+        let altered = set.limits.map(altered).unwrap_or_default();
+        metering.expected = set.metered.difference(&altered).copied().collect();
+        let lack = (metering.expected.len() < set.slots.len()).then(|| {
+            let lack = metering.lack.clone();
+            lack.unwrap_or_else(|| "some ports have no number for a meter".to_owned())
+        });
+        if metering.told != lack {
+            metering.told.clone_from(&lack);
+            if let Some(reason) = lack {
+                tell(Event::Unmetered { reason });
+            }
+        }
+    }
+
     /// Nobody knows whether the change to this set was made: only what is the same before and
     /// after it can be counted on.
     fn doubt(&mut self, set: &Set) {
         if let Some(in_force) = &mut self.in_force {
             let both: BTreeSet<&LogFlow> = set.flows.iter().collect();
+            let metered = |of: &Set, flow: &LogFlow| of.metered.contains(&flow.cookie.slot);
             in_force.flows = in_force
                 .flows
                 .iter()
                 .filter(|flow| both.contains(flow))
+                .filter(|flow| metered(in_force, flow) == metered(set, flow))
                 .copied()
                 .collect();
         }
@@ -456,7 +704,7 @@ impl Reconciler {
     }
 }
 
-/// Why a request failed, and which flow was the one refused.
+/// Why a request failed, and which flow or meter was the one refused.
 fn explain(error: &RequestError) -> String {
     if let RequestError::Refused {
         culprit: Some((_, body)),
@@ -468,6 +716,14 @@ fn explain(error: &RequestError) -> String {
             "{error} (flow table={}, priority={}, cookie={:#x}, match {:?})",
             flow.table_id, flow.priority, flow.cookie, flow.r#match
         );
+    }
+    if let RequestError::Refused {
+        culprit: Some((_, body)),
+        ..
+    } = error
+        && let Body::MeterMod(change) = &**body
+    {
+        return format!("{error} (meter {})", change.meter_id.0);
     }
     error.to_string()
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use netlog_core::flow::{Cookie, FlowKind};
 use netlog_core::plan::{AcceptScope, LogLimits, PortPlan};
-use netlog_ofp::multipart::{FlowStats, FullFlowUpdate};
+use netlog_ofp::multipart::{FlowStats, FullFlowUpdate, MeterConfig, MeterFeatures};
 use netlog_ofp::{
     ALL_TABLES, Action, ErrorCode, ErrorMessage, FlowCommand, FlowRemovedReason, Instruction,
-    Match, PortNo,
+    Match, MeterBand, MeterId, PortNo,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -30,6 +30,14 @@ struct Switch {
     last_xid: u32,
     /// What it refuses.
     refuses: Option<fn(&Request) -> bool>,
+    /// Meters, with a number that no other ever has.
+    meters: BTreeMap<MeterId, (u32, MeterConfig)>,
+    last_meter: u32,
+    has_no_meters: bool,
+    /// The meter that each flow found when it was written.
+    bound: BTreeMap<Place, Option<u32>>,
+    /// What it was asked to change, in order.
+    history: Vec<Request>,
 }
 
 impl Switch {
@@ -71,7 +79,33 @@ impl Switch {
                 xid,
                 reply: MultipartReply::Flow(self.read(&asked)),
             },
+            Request::MeterFeatures => LinkEvent::Multipart {
+                xid,
+                reply: MultipartReply::MeterFeatures(MeterFeatures {
+                    max_meter: if self.has_no_meters { 0 } else { 1 << 18 },
+                    band_types: 2,
+                    capabilities: 0xf,
+                    max_bands: 8,
+                    max_color: 0,
+                }),
+            },
+            Request::ReadMeters => {
+                let configs = self.meters.values().map(|(_, config)| config.clone());
+                LinkEvent::Multipart {
+                    xid,
+                    reply: MultipartReply::MeterConfig(configs.collect()),
+                }
+            }
+            Request::SetMeters(changes) => {
+                self.history.push(Request::SetMeters(changes.clone()));
+                for change in changes {
+                    assert!(meters::slot(change.meter_id).is_some(), "{change:?}");
+                    self.set_meter(change);
+                }
+                LinkEvent::Done { xid }
+            }
             Request::Change(changes) => {
+                self.history.push(Request::Change(changes.clone()));
                 for change in changes {
                     self.carry_out(change, true);
                 }
@@ -95,8 +129,71 @@ impl Switch {
         self.carry_out(change, false);
     }
 
+    /// Others change a meter.
+    fn meddle_meter(&mut self, change: MeterMod) {
+        self.set_meter(change.clone());
+        if self.monitored.is_empty() {
+            return;
+        }
+        let forward = netlog_ofp::RequestForward {
+            xid: Xid(1),
+            request: Box::new(Body::MeterMod(change)),
+        };
+        let message = netlog_ofp::Message {
+            version: netlog_ofp::Version::V1_4,
+            xid: Xid(0),
+            body: Body::RequestForward(forward),
+        };
+        self.outbox.push_back(LinkEvent::Message(Box::new(message)));
+    }
+
+    fn set_meter(&mut self, change: MeterMod) {
+        let id = change.meter_id;
+        let config = MeterConfig {
+            flags: change.flags,
+            meter_id: id,
+            bands: change.bands,
+        };
+        match change.command {
+            MeterCommand::ADD => {
+                self.last_meter += 1;
+                let before = self.meters.insert(id, (self.last_meter, config));
+                assert!(before.is_none(), "a meter is added twice");
+            }
+            MeterCommand::MODIFY => self.meters.get_mut(&id).unwrap().1 = config,
+            _ if id == MeterId::ALL => self.meters.clear(),
+            _ => {
+                self.meters.remove(&id);
+            }
+        }
+    }
+
+    /// The meter that a flow finds when it is written.
+    fn bind(&mut self, place: &Place, does: &[Instruction]) {
+        let meter = match does {
+            [Instruction::ApplyActions(actions)] => match actions.first() {
+                Some(Action::Controller(report)) => report.meter_id,
+                _ => None,
+            },
+            _ => None,
+        };
+        let found = meter.map(|id| self.meters.get(&MeterId(id)).map_or(0, |(meter, _)| *meter));
+        self.bound.insert(place.clone(), found);
+    }
+
     fn carry_out(&mut self, change: FlowMod, own: bool) {
         let place = (change.table_id, change.priority, change.r#match.to_bytes());
+        if change.command == FlowCommand::MODIFY_STRICT {
+            let fits = |flow: &FlowStats| (flow.cookie ^ change.cookie) & change.cookie_mask == 0;
+            if let Some(flow) = self.flows.get_mut(&place).filter(|flow| fits(flow)) {
+                assert!(!own || is_ours(flow.cookie), "{flow:?} was changed");
+                flow.instructions.clone_from(&change.instructions);
+                let flow = flow.clone();
+                self.bind(&place, &change.instructions);
+                self.tell(FlowUpdateEvent::MODIFIED, &flow, own);
+            }
+            return;
+        }
         if change.command == FlowCommand::ADD {
             if own && let Some(before) = self.flows.get(&place) {
                 assert!(is_ours(before.cookie), "{before:?} was replaced");
@@ -115,6 +212,7 @@ impl Switch {
                 r#match: change.r#match,
                 instructions: change.instructions,
             };
+            self.bind(&place, &flow.instructions);
             self.tell(FlowUpdateEvent::ADDED, &flow, own);
             self.flows.insert(place, flow);
         } else if let Some(flow) = self.flows.get(&place)
@@ -165,6 +263,7 @@ impl Switch {
     /// Starts again without flows and connections.
     fn restart(&mut self) {
         self.flows.clear();
+        self.meters.clear();
         self.disconnect();
     }
 
@@ -198,6 +297,7 @@ struct Scene {
     now: Duration,
     told: Vec<Event>,
     tickets: u64,
+    limits: Option<Limits>,
 }
 
 impl Scene {
@@ -209,6 +309,7 @@ impl Scene {
             now: Duration::from_secs(1),
             told: Vec::new(),
             tickets: 0,
+            limits: None,
         };
         for table in [91, 92, 93] {
             scene.switch.meddle(theirs(table, 0, Match::any()));
@@ -258,12 +359,28 @@ impl Scene {
 
     fn want(&mut self, ports: &[(u32, u32)]) -> u64 {
         self.tickets += 1;
-        self.reconciler.want(self.tickets, log_flows(ports));
+        self.reconciler.want(Wanted {
+            ticket: self.tickets,
+            flows: log_flows(ports),
+            limits: self.limits,
+        });
         self.tickets
     }
 
     fn in_force(ports: &[(u32, u32)]) -> Self {
+        Self::in_force_within(None, ports)
+    }
+
+    fn in_force_within(limits: Option<Limits>, ports: &[(u32, u32)]) -> Self {
         let mut scene = Self::new();
+        scene.limits = limits;
+        // Someone else's.
+        scene.switch.set_meter(MeterMod::packets_per_second(
+            MeterCommand::ADD,
+            MeterId(1),
+            9,
+            9,
+        ));
         scene.want(ports);
         scene.run();
         assert_eq!(scene.switch.ours().len(), 5 * ports.len());
@@ -677,10 +794,211 @@ fn flows_of_ours_in_other_tables_go() {
     assert_eq!(scene.switch.theirs().len(), 3);
 }
 
+fn limits(rate: u64) -> Limits {
+    Limits::new(rate, 25).unwrap()
+}
+
+/// The meters of ours that a switch has, by slot: rate and burst.
+fn our_meters(switch: &Switch) -> BTreeMap<Slot, (u32, u32)> {
+    let ours = |(id, (_, config)): (&MeterId, &(u32, MeterConfig))| {
+        let [MeterBand::Drop { rate, burst_size }] = *config.bands else {
+            panic!("{config:?}");
+        };
+        Some((meters::slot(*id)?, (rate, burst_size)))
+    };
+    switch.meters.iter().filter_map(ours).collect()
+}
+
+/// Whether every flow of ours reports through the meter that its port has now.
+fn assert_bound(switch: &Switch) {
+    for (place, flow) in switch.flows.iter().filter(|(_, flow)| is_ours(flow.cookie)) {
+        let slot = Cookie::from_bits(flow.cookie).unwrap().slot;
+        let meter = switch.meters.get(&meters::meter(slot).unwrap());
+        assert_eq!(switch.bound[place], meter.map(|(meter, _)| *meter));
+    }
+}
+
+#[test]
+fn meters_come_before_the_flows_and_go_after_them() {
+    let mut scene = Scene::in_force_within(Some(limits(100)), &PORTS);
+    assert_eq!(
+        our_meters(&scene.switch),
+        BTreeMap::from([(1, (100, 125)), (2, (100, 125))])
+    );
+    assert_bound(&scene.switch);
+    scene.want(&PORTS[..1]);
+    scene.run();
+    assert_eq!(our_meters(&scene.switch).len(), 1);
+    scene.limits = None;
+    scene.want(&PORTS);
+    scene.run();
+    assert!(our_meters(&scene.switch).is_empty());
+    assert_bound(&scene.switch);
+    assert!(scene.switch.meters.contains_key(&MeterId(1)));
+    let kinds: Vec<_> = scene
+        .switch
+        .history
+        .iter()
+        .map(|request| match request {
+            Request::SetMeters(changes) => ("meters", changes.len()),
+            Request::Change(changes) => ("flows", changes.len()),
+            request => panic!("{request:?}"),
+        })
+        .collect();
+    let expected = [
+        ("meters", 2),
+        ("flows", 10),
+        ("flows", 5),
+        ("meters", 1),
+        // The first port's flows are changed, those of the second added.
+        ("flows", 10),
+        ("meters", 1),
+    ];
+    assert_eq!(kinds, expected);
+    assert!(
+        { scene.told.iter() }.all(|event| matches!(event, Event::InForce { .. })),
+        "{:?}",
+        scene.told
+    );
+}
+
+#[test]
+fn other_limits_change_the_meters_and_no_flow() {
+    let mut scene = Scene::in_force_within(Some(limits(100)), &PORTS);
+    scene.switch.history.clear();
+    scene.limits = Some(limits(1000));
+    let ticket = scene.want(&PORTS);
+    scene.run();
+    let modify = |change: &MeterMod| change.command == MeterCommand::MODIFY;
+    assert!(
+        matches!(&*scene.switch.history, [Request::SetMeters(changes)]
+            if changes.len() == 2 && changes.iter().all(modify)),
+        "{:?}",
+        scene.switch.history
+    );
+    assert!(matches!(*scene.told, [Event::InForce { ticket: of, changes: 0 }] if of == ticket));
+    assert_eq!(our_meters(&scene.switch)[&1], (1000, 1025));
+    assert_bound(&scene.switch);
+}
+
+#[test]
+fn flows_go_on_counting_when_they_get_meters() {
+    let mut scene = Scene::in_force(&PORTS);
+    for flow in scene.switch.flows.values_mut() {
+        flow.packet_count = 7;
+    }
+    scene.limits = Some(limits(100));
+    scene.want(&PORTS);
+    scene.run();
+    assert_bound(&scene.switch);
+    assert!(
+        scene
+            .switch
+            .ours()
+            .iter()
+            .all(|flow| flow.packet_count == 7)
+    );
+}
+
+#[test]
+fn meters_that_others_delete_are_put_back_and_bound_again() {
+    let mut scene = Scene::in_force_within(Some(limits(100)), &PORTS);
+    scene.now += Duration::from_secs(1);
+    scene.switch.meddle_meter(MeterMod::delete(MeterId::ALL));
+    scene.settle();
+    assert_eq!(our_meters(&scene.switch).len(), 2);
+    assert_bound(&scene.switch);
+    let (harm, _) = scene.only_healed();
+    let expected = Harm {
+        unmetered: BTreeSet::from([1, 2]),
+        ..Harm::default()
+    };
+    assert_eq!(harm, expected);
+    assert_eq!(harm.to_string(), "2 meters were gone");
+}
+
+#[test]
+fn meters_that_others_change_are_set_again_though_nobody_says_so() {
+    let mut scene = Scene::in_force_within(Some(limits(100)), &PORTS);
+    scene.now += Duration::from_secs(1);
+    let id = meters::meter(2).unwrap();
+    let change = MeterMod::packets_per_second(MeterCommand::MODIFY, id, 1, 1);
+    scene.switch.set_meter(change);
+    scene.settle();
+    assert!(scene.told.is_empty());
+    scene.reconciler.look_at_meters();
+    scene.settle();
+    let (harm, gap) = scene.only_healed();
+    let expected = Harm {
+        remetered: BTreeSet::from([2]),
+        ..Harm::default()
+    };
+    assert_eq!(harm, expected);
+    assert_eq!(gap, Duration::from_secs(1), "since the meters were read");
+    assert_eq!(our_meters(&scene.switch)[&2], (100, 125));
+}
+
+#[test]
+fn a_switch_without_meters_gets_flows_without_them() {
+    let mut scene = Scene::new();
+    scene.switch.has_no_meters = true;
+    scene.limits = Some(limits(100));
+    scene.want(&PORTS);
+    scene.settle();
+    assert!(
+        matches!(
+            *scene.told,
+            [Event::Unmetered { .. }, Event::InForce { changes: 10, .. }]
+        ),
+        "{:?}",
+        scene.told
+    );
+    scene.told.clear();
+    assert_bound(&scene.switch);
+    scene.want(&PORTS);
+    scene.detach();
+    scene.reconciler.attach();
+    scene.settle();
+    assert!(matches!(*scene.told, [Event::InForce { changes: 0, .. }]));
+}
+
+#[test]
+fn meters_that_are_refused_keep_no_flow_back_and_are_tried_again() {
+    let mut scene = Scene::new();
+    scene.switch.refuses = Some(|request| matches!(request, Request::SetMeters(_)));
+    scene.limits = Some(limits(100));
+    scene.want(&PORTS);
+    scene.run();
+    assert!(
+        matches!(
+            *scene.told,
+            [Event::Unmetered { .. }, Event::InForce { changes: 10, .. }]
+        ),
+        "{:?}",
+        scene.told
+    );
+    assert_bound(&scene.switch);
+    scene.told.clear();
+    scene.switch.refuses = None;
+    assert_eq!(scene.reconciler.deadline(), Some(scene.now + METER_RETRY));
+    scene.now += METER_RETRY;
+    scene.run();
+    assert_eq!(our_meters(&scene.switch).len(), 2);
+    assert_bound(&scene.switch);
+    assert!(scene.told.is_empty(), "{:?}", scene.told);
+}
+
 /// Something that happens to a switch or to us.
 #[derive(Clone, Debug)]
 enum Happening {
     Want(Vec<(u32, u32)>),
+    /// Other limits, in force with the next that is wanted.
+    Limit(Option<u32>),
+    /// Others delete all meters, those of others too.
+    DeleteMeters,
+    /// Others set a meter of ours in another way, and nobody says so.
+    AlterMeter(usize),
+    LookAtMeters,
     /// Others delete ours in that table.
     DeleteOurs(u8),
     /// Others delete everything in that table.
@@ -711,6 +1029,10 @@ fn happening() -> impl Strategy<Value = Happening> {
                     .collect(),
             )
         }),
+        prop::option::of(100u32..103).prop_map(Happening::Limit),
+        Just(Happening::DeleteMeters),
+        (0usize..4).prop_map(Happening::AlterMeter),
+        Just(Happening::LookAtMeters),
         table.clone().prop_map(Happening::DeleteOurs),
         table.clone().prop_map(Happening::Flush),
         table.clone().prop_map(Happening::DeleteTheirs),
@@ -735,6 +1057,21 @@ impl Scene {
             Happening::Want(ports) => {
                 self.want(&ports);
             }
+            Happening::Limit(rate) => {
+                self.limits = rate.map(|rate| limits(rate.into()));
+            }
+            Happening::DeleteMeters => {
+                self.switch.meddle_meter(MeterMod::delete(MeterId::ALL));
+            }
+            Happening::AlterMeter(which) => {
+                let ours = our_meters(&self.switch);
+                if let Some(slot) = ours.keys().nth(which) {
+                    let id = meters::meter(*slot).unwrap();
+                    let change = MeterMod::packets_per_second(MeterCommand::MODIFY, id, 1, 1);
+                    self.switch.set_meter(change);
+                }
+            }
+            Happening::LookAtMeters => self.reconciler.look_at_meters(),
             Happening::DeleteOurs(table) => self
                 .switch
                 .delete(|flow| flow.table_id == table && is_ours(flow.cookie)),
@@ -773,8 +1110,9 @@ impl Scene {
                 self.reconciler.attach();
             }
             Happening::Refuse(refuses) => {
-                self.switch.refuses =
-                    refuses.then_some(|request| matches!(request, Request::Change(_)));
+                self.switch.refuses = refuses.then_some(|request| {
+                    matches!(request, Request::Change(_) | Request::SetMeters(_))
+                });
             }
             Happening::Run(steps) => {
                 for _ in 0..steps {
@@ -799,10 +1137,12 @@ proptest! {
     fn in_the_end_the_wanted_flows_are_in_force(happenings in prop::collection::vec(happening(), 0..40)) {
         let mut scene = Scene::new();
         let mut wanted = Vec::new();
+        let mut wanted_limits = None;
         scene.want(&[]);
         for happening in happenings {
             if let Happening::Want(ports) = &happening {
                 wanted.clone_from(ports);
+                wanted_limits = scene.limits;
             }
             scene.happen(happening);
         }
@@ -812,6 +1152,14 @@ proptest! {
             scene.reconciler.attach();
         }
         scene.settle();
+        scene.reconciler.look_at_meters();
+        scene.settle();
+        let metered: BTreeMap<Slot, (u32, u32)> = wanted
+            .iter()
+            .filter_map(|(slot, _)| wanted_limits.map(|limits: Limits| (*slot, (limits.rate(), limits.rate() + limits.burst()))))
+            .collect();
+        prop_assert_eq!(our_meters(&scene.switch), metered);
+        assert_bound(&scene.switch);
         prop_assert_eq!(scene.switch.theirs(), theirs_before.clone());
         let taken: BTreeSet<Place> = theirs_before
             .iter()
