@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use netlog_lab::frames::{Ends, arp_request, ethernet};
 use netlog_lab::{Agent, BR_INT, FIRST, Family, HOSTS, Host, LIMIT, Lab, Options, Site, until};
+use nix::sys::signal::Signal;
 use pnet_datalink::{Channel, Config, DataLinkReceiver};
 
 /// The frames of the traffic mix, and who sends each.
@@ -243,7 +244,23 @@ fn forwarding_is_the_same_with_log_flows_and_without() {
     let records = agent.records().unwrap().len();
     assert!(records > 100, "{records} records");
 
-    // Log flows come and go, and are harmed and healed.
+    let limits = "[network_log]\nrate_limit = 100\n";
+    fs::write(agent.file("extra.conf"), limits).unwrap();
+    agent.process().signal(Signal::SIGHUP).unwrap();
+    until(LIMIT, "log flows with meters", || {
+        Ok((lab.flows(93)?.matches("meter_id=").count() == 8).then_some(()))
+    })
+    .unwrap();
+    compare("with meters", &mix, &without, &run(&lab, &mix));
+    let stats = lab.ovs_ofctl(&["meter-stats", BR_INT]).unwrap();
+    assert!(
+        stats
+            .lines()
+            .any(|line| line.starts_with("0: packet_count:") && !line.contains(":0 ")),
+        "no meter cut anything:\n{stats}"
+    );
+
+    // Log flows and meters come and go, and are harmed and healed.
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let meddler = scope.spawn(|| {
@@ -251,6 +268,7 @@ fn forwarding_is_the_same_with_log_flows_and_without() {
             while !done.load(Ordering::Relaxed) {
                 let ours = "cookie=0x6e4c000000000000/0xffff000000000000";
                 lab.ovs_ofctl(&["del-flows", BR_INT, ours]).unwrap();
+                lab.ovs_ofctl(&["del-meters", BR_INT]).unwrap();
                 agent
                     .netlog_ok(&["log", "set", "--disable", "vm1"])
                     .unwrap();

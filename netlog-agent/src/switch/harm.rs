@@ -65,10 +65,16 @@ impl fmt::Display for Harm {
             )),
         }
         if !self.unmetered.is_empty() {
-            parts.push(format!("{} meters were gone", self.unmetered.len()));
+            parts.push(format!(
+                "the meters of {} ports were gone",
+                self.unmetered.len()
+            ));
         }
         if !self.remetered.is_empty() {
-            parts.push(format!("{} meters were changed", self.remetered.len()));
+            parts.push(format!(
+                "the meters of {} ports were changed",
+                self.remetered.len()
+            ));
         }
         f.write_str(&parts.join("; "))
     }

@@ -914,7 +914,7 @@ fn meters_that_others_delete_are_put_back_and_bound_again() {
         ..Harm::default()
     };
     assert_eq!(harm, expected);
-    assert_eq!(harm.to_string(), "2 meters were gone");
+    assert_eq!(harm.to_string(), "the meters of 2 ports were gone");
 }
 
 #[test]
