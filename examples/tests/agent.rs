@@ -4,8 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use netlog_lab::{Agent, Family, LIMIT, Lab, Options, Site, host, until};
+use netlog_lab::{Agent, BR_INT, Family, LIMIT, Lab, Options, Site, host, until};
 use nix::sys::signal::Signal;
 
 fn start() -> Lab {
@@ -200,7 +204,12 @@ fn mistakes_of_the_operator_are_told_and_change_nothing() {
 #[test]
 fn a_flood_is_limited_and_accounted_for() {
     let lab = start();
-    let agent = Agent::start(&lab, "[network_log]\nrate_limit = 100\nburst_limit = 25\n").unwrap();
+    let socket = lab.run_dir().join("metrics.sock");
+    let config = format!(
+        "[network_log]\nrate_limit = 100\nburst_limit = 25\n[metrics]\nbind = unix:{}\n",
+        socket.display()
+    );
+    let agent = Agent::start(&lab, &config).unwrap();
     create_log(&agent);
     lab.syn("ext1", "vm1", Family::V4, 80, 500).unwrap();
     // The switch may have lost some of them on the way; what reached us is accounted for.
@@ -218,8 +227,66 @@ fn a_flood_is_limited_and_accounted_for() {
         "{events} packets at once are more than 25 in the queue"
     );
     assert_eq!(agent.records().unwrap().len() as u64, events - suppressed);
+
+    // Prometheus is told the same, in a form that it has nothing to say against.
+    let page = scrape(&socket);
+    check_metrics(&page);
+    let vm1 = host("vm1").unwrap().port_id;
+    for (series, value) in [
+        ("netlog_switch_connected{bridge=\"br-int\"}".to_owned(), 1),
+        ("netlog_logged_ports".to_owned(), 2),
+        ("netlog_log_flows".to_owned(), 10),
+        ("netlog_log_objects{enabled=\"true\"}".to_owned(), 1),
+        ("netlog_events_total".to_owned(), events),
+        ("netlog_events_queued".to_owned(), 0),
+        (
+            "netlog_records_written_total".to_owned(),
+            events - suppressed,
+        ),
+        (
+            "netlog_events_suppressed_total{reason=\"rate-limit\"}".to_owned(),
+            suppressed,
+        ),
+        (
+            format!("netlog_port_events_suppressed_total{{port=\"{vm1}\",reason=\"rate-limit\"}}"),
+            suppressed,
+        ),
+        (
+            format!("netlog_port_events_total{{port=\"{vm1}\"}}"),
+            events,
+        ),
+    ] {
+        let line = format!("{series} {value}.0");
+        assert!(page.lines().any(|other| other == line), "{line}: {page}");
+    }
     agent.terminate().unwrap();
     lab.stop().unwrap();
+}
+
+/// What Prometheus would read.
+fn scrape(socket: &Path) -> String {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    let request = "GET /metrics HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+/// Has Debian's promtool look at a page of metrics.
+fn check_metrics(page: &str) {
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool runs; it comes with Debian's package prometheus");
+    let mut input = promtool.stdin.take().unwrap();
+    input.write_all(page.as_bytes()).unwrap();
+    drop(input);
+    let output = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}{page}");
 }
 
 #[test]
@@ -255,6 +322,11 @@ fn limits_change_while_the_agent_runs() {
         agent.netlog_ok(&args).unwrap()
     };
 
+    let meters = || {
+        let meters = lab.ovs_ofctl(&["dump-meters", BR_INT]).unwrap();
+        meters.matches("meter=").count()
+    };
+
     assert_eq!(dropped(50), [50, 0, 0]);
     limits(&[
         "set",
@@ -281,10 +353,13 @@ fn limits_change_while_the_agent_runs() {
 
     // Inside the host's limit, which holds at once and loses nothing that waits.
     limits(&["set", "--rate-limit", "100", "--burst-limit", "25"]);
-    let [written, host, logs] = dropped(200);
-    assert!((26..150).contains(&written), "{written}");
-    assert_eq!((host, logs), (200 - written, 0));
+    assert_eq!(meters(), 2, "the switch is told as well");
+    // As many as the meter lets through at once.
+    let [written, host, logs] = dropped(100);
+    assert!((26..100).contains(&written), "{written}");
+    assert_eq!((host, logs), (100 - written, 0));
     limits(&["unset"]);
+    assert_eq!(meters(), 0);
     limits(&["unset", "--log", "Log_Created"]);
     assert_eq!(dropped(50), [50, 0, 0]);
     let shown = limits(&["show", "-f", "value"]);

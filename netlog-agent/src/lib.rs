@@ -45,6 +45,7 @@ pub mod clock;
 pub mod config;
 pub mod inventory;
 pub mod limits;
+pub mod metrics;
 pub mod ovsdb;
 pub mod pipeline;
 pub mod reload;

@@ -17,6 +17,7 @@ use http_body_util::BodyExt;
 use netlog_agent::api::{Agent, Api, Auth, TrustedPeers, router};
 use netlog_agent::audit::Audit;
 use netlog_agent::limits::{HostLimits, Setting};
+use netlog_agent::metrics::Metrics;
 use netlog_agent::store::{Store, StoreError};
 use netlog_core::inventory::Inventory;
 use netlog_core::log::{LogDrivers, LogObject, LoggedEvent};
@@ -213,6 +214,7 @@ impl World {
                 drivers: LogDrivers::default(),
                 auth,
                 policy: Arc::new(ArcSwap::from_pointee(Policy::default())),
+                metrics: Arc::new(Metrics::new(Vec::new)),
                 limits: Arc::new(HostLimits::new(Setting::new(None, 25).unwrap())),
                 audit: Arc::new(Audit::new(|_| ())),
                 clock: now,

@@ -13,6 +13,7 @@ use netlog_agent::api::{
 use netlog_agent::audit::Audit;
 use netlog_agent::config::Bind;
 use netlog_agent::limits::{HostLimits, Setting};
+use netlog_agent::metrics::Metrics;
 use netlog_agent::store::Store;
 use netlog_core::inventory::Inventory;
 use netlog_core::log::LogDrivers;
@@ -85,6 +86,7 @@ fn start_on(listener: Listener, address: SocketAddr, auth: Auth) -> Server {
         drivers: LogDrivers::default(),
         auth,
         policy: Arc::clone(&policy),
+        metrics: Arc::new(Metrics::new(Vec::new)),
         limits: Arc::new(HostLimits::new(Setting::new(None, 25).unwrap())),
         audit: Arc::new(Audit::new(|_| ())),
         clock: || UtcDateTime::UNIX_EPOCH,

@@ -17,6 +17,7 @@ use netlog_agent::api::{Agent, Api, Auth, Listener, serve};
 use netlog_agent::audit::Audit;
 use netlog_agent::clock;
 use netlog_agent::limits::{HostLimits, Setting};
+use netlog_agent::metrics::Metrics;
 use netlog_agent::store::{Store, StoreError};
 use netlog_core::inventory::Inventory;
 use netlog_core::log::LogDrivers;
@@ -197,6 +198,7 @@ fn the_openstack_client_prints_what_it_prints_with_neutron() {
         drivers: LogDrivers::default(),
         auth: Auth::NoAuth,
         policy: Arc::new(ArcSwap::from_pointee(Policy::default())),
+        metrics: Arc::new(Metrics::new(Vec::new)),
         limits: Arc::new(HostLimits::new(Setting::new(None, 25).unwrap())),
         audit: Arc::new(Audit::new(|_| ())),
         clock: clock::utc_now,

@@ -73,6 +73,8 @@ pub struct Ledger {
     /// Events that the known rules did not explain, and that were never judged, because too many
     /// of them came at once.
     pub drift_unjudged: Counter,
+    /// Events that wait in the limiter's queue. This one also shrinks.
+    pub queued: Counter,
     ports: RwLock<Vec<Arc<PortCounters>>>,
 }
 

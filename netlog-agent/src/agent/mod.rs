@@ -1,5 +1,6 @@
 //! The composition: the only place that knows all the others.
 
+mod families;
 mod state;
 mod status;
 
@@ -23,7 +24,7 @@ use netlog_ratelimit::LimitError;
 use netlog_sink::{FileSink, Retry, SinkError, SyslogSink, Worker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use self::state::{Agent, Files, Message, Parts, Reloaded};
@@ -36,6 +37,7 @@ use crate::clock;
 use crate::config::{self, AuthStrategy, Config, Location};
 use crate::inventory::{self, FileError};
 use crate::limits::{HostLimits, Setting};
+use crate::metrics::Metrics;
 use crate::ovsdb;
 use crate::pipeline::{self, Pipeline};
 use crate::reload::{WatchError, Watcher};
@@ -82,6 +84,9 @@ pub enum Error {
     /// The API cannot listen.
     #[error("[api] bind: {0}")]
     Bind(#[from] BindError),
+    /// Metrics cannot be served.
+    #[error("[metrics] bind: {0}")]
+    BindMetrics(BindError),
     /// The system gives no thread, socket or file descriptor.
     #[error("the system refused what the agent needs to start: {0}")]
     System(#[from] io::Error),
@@ -130,6 +135,14 @@ pub fn run(config: &Config, locations: &[Location]) -> Result<(), Error> {
         .enable_all()
         .build()?;
     let listener = runtime.block_on(Listener::bind(&config.api.bind))?;
+    let metrics_listener = match &config.metrics.bind {
+        Some(bind) => Some(
+            runtime
+                .block_on(Listener::bind(bind))
+                .map_err(Error::BindMetrics)?,
+        ),
+        None => None,
+    };
 
     let (sender, messages) = mpsc::channel();
     let ledger = Arc::new(Ledger::default());
@@ -192,6 +205,11 @@ pub fn run(config: &Config, locations: &[Location]) -> Result<(), Error> {
         watchers.push(watcher);
     }
 
+    let metrics = Arc::new(Metrics::new({
+        let (status, limits) = (Arc::clone(&status), Arc::clone(&limits));
+        let port_series = config.metrics.port_series;
+        move || status.families(&limits, port_series)
+    }));
     let api = Api {
         store,
         inventory,
@@ -199,6 +217,7 @@ pub fn run(config: &Config, locations: &[Location]) -> Result<(), Error> {
             messages: sender,
             status,
         }),
+        metrics: Arc::clone(&metrics),
         drivers: LogDrivers::default(),
         auth,
         policy,
@@ -206,14 +225,23 @@ pub fn run(config: &Config, locations: &[Location]) -> Result<(), Error> {
         audit: Arc::clone(&audit),
         clock: clock::utc_now,
     };
-    let (stop_api, stopped) = oneshot::channel::<()>();
+    let (stop_api, stopped) = watch::channel(());
+    let until_stopped = move || {
+        let mut stopped = stopped.clone();
+        // An error means that the agent is gone: stop as well.
+        async move { drop(stopped.changed().await) }
+    };
     let api = thread::Builder::new()
         .name("api".to_owned())
         .spawn(move || {
-            runtime.block_on(api::serve(listener, api, async {
-                // An error means that the agent is gone: stop as well.
-                let _ = stopped.await;
-            }));
+            runtime.block_on(async {
+                let metrics = async {
+                    if let Some(listener) = metrics_listener {
+                        api::serve_metrics(listener, metrics, until_stopped()).await;
+                    }
+                };
+                tokio::join!(api::serve(listener, api, until_stopped()), metrics);
+            });
         })?;
 
     info!(version = env!("CARGO_PKG_VERSION"), api = %config.api.bind, "netlog-agent started");

@@ -268,6 +268,12 @@ impl Agent {
     fn read_logs(&mut self) -> Result<(), StoreError> {
         self.logs = self.parts.store.logs()?;
         self.planner.set_limits(&self.parts.store.log_limits()?);
+        let figures = self.parts.status.figures();
+        let enabled = self.logs.iter().filter(|log| log.enabled).count();
+        figures.enabled_logs.set(enabled as u64);
+        figures
+            .disabled_logs
+            .set((self.logs.len() - enabled) as u64);
         Ok(())
     }
 
@@ -328,6 +334,7 @@ impl Agent {
                     self.parts.bridge
                 );
                 self.attached = false;
+                self.parts.status.figures().detachments.add(1);
                 self.tell_of_bridge(Outcome::Failure, format_args!("not attached: {reason}"));
                 self.parts.status.attached(None);
                 // Whoever waits is let go: the change is stored, and in force once the switch
@@ -346,6 +353,7 @@ impl Agent {
                 }
             }
             switch::Event::Refused { reason } => {
+                self.parts.status.figures().refusals.add(1);
                 error!(
                     "bridge {} refused the log flows: {reason}; trying again",
                     self.parts.bridge
@@ -354,6 +362,7 @@ impl Agent {
                 self.tell_of_bridge(Outcome::Failure, message);
             }
             switch::Event::Healed { harm, gap } => {
+                self.parts.status.figures().heals.add(1);
                 let gap = gap.as_millis();
                 warn!(
                     "log flows on bridge {} are in force again after {gap} ms: {harm}",
@@ -379,6 +388,8 @@ impl Agent {
                 debug!(flows, meters, "the switch has counted");
             }
             switch::Event::Obstructed { obstacles } => {
+                let figures = self.parts.status.figures();
+                figures.obstacles.set(obstacles.len() as u64);
                 for obstacle in &obstacles {
                     error!("on bridge {} {obstacle}", self.parts.bridge);
                     self.tell_of_bridge(Outcome::Failure, obstacle);
@@ -432,6 +443,7 @@ impl Agent {
             .filter_map(|port| Some((port, plan.get(&port.id)?)))
             .flat_map(|(port, plan)| parts.profile.log_flows(plan, port.slot, port.ofport))
             .collect();
+        parts.status.figures().log_flows.set(flows.len() as u64);
         self.ticket += 1;
         let limits = **parts.limits.in_force().load();
         self.switch.want(self.ticket, flows, limits);

@@ -1,13 +1,13 @@
-//! What `netlog status` shows.
+//! The state of the agent, which `netlog status` and `/metrics` show.
 
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use netlog_core::flow::AttachedPort;
 use netlog_core::inventory::Inventory;
-use netlog_core::ledger::{Ledger, PortCounters};
+use netlog_core::ledger::{Counter, Ledger, PortCounters};
 use netlog_core::plan::Plan;
-use netlog_sink::{Counters, Reason};
+use netlog_sink::{Counters, Counts, Reason};
 use serde_json::{Value, json};
 use time::UtcDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -25,11 +25,31 @@ pub(super) struct Status {
     audit: Arc<Counters>,
     version: ArcSwapOption<String>,
     ports: ArcSwap<Vec<LoggedPort>>,
+    figures: Figures,
+}
+
+/// What the agent's own thread counts.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    /// Log objects that are in force.
+    pub(super) enabled_logs: Counter,
+    /// Log objects that are not.
+    pub(super) disabled_logs: Counter,
+    /// Log flows that the bridge should have.
+    pub(super) log_flows: Counter,
+    /// Times that log flows were put back.
+    pub(super) heals: Counter,
+    /// Times that the bridge refused log flows.
+    pub(super) refusals: Counter,
+    /// Flows of others that are in the way of log flows.
+    pub(super) obstacles: Counter,
+    /// Times that the bridge went away.
+    pub(super) detachments: Counter,
 }
 
 /// A port that some log object selects and that is on the bridge.
 #[derive(Debug)]
-struct LoggedPort {
+pub(super) struct LoggedPort {
     id: Uuid,
     name: String,
     ofport: u32,
@@ -53,7 +73,45 @@ impl Status {
             audit,
             version: ArcSwapOption::empty(),
             ports: ArcSwap::default(),
+            figures: Figures::default(),
         }
+    }
+
+    pub(super) fn bridge(&self) -> &str {
+        &self.bridge
+    }
+
+    /// When the agent started, in seconds since 1970.
+    pub(super) fn started_at(&self) -> f64 {
+        let nanos = self.started_at.unix_timestamp_nanos();
+        // Milliseconds of a time since 1970 are exact for many thousand years.
+        #[expect(clippy::cast_precision_loss, reason = "as above")]
+        let millis = (nanos / 1_000_000) as f64;
+        millis / 1000.0
+    }
+
+    pub(super) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    pub(super) fn sink_counts(&self) -> Counts {
+        self.sink.read()
+    }
+
+    pub(super) fn audit_counts(&self) -> Counts {
+        self.audit.read()
+    }
+
+    pub(super) fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    pub(super) fn is_attached(&self) -> bool {
+        self.version.load().is_some()
+    }
+
+    pub(super) fn logged_ports(&self) -> Arc<Vec<LoggedPort>> {
+        self.ports.load_full()
     }
 
     /// The switch came, with the version that was agreed on, or went.
@@ -133,6 +191,14 @@ impl Status {
 }
 
 impl LoggedPort {
+    pub(super) fn id(&self) -> Uuid {
+        self.id
+    }
+
+    pub(super) fn counters(&self) -> &PortCounters {
+        &self.counters
+    }
+
     fn to_json(&self) -> Value {
         let counters = &*self.counters;
         json!({

@@ -38,17 +38,16 @@ impl Api {
             let (before, after) = (change.before.as_ref(), change.after.as_ref());
             self.audit.record(&audit::change(event, before, after));
         }
-        let limits = reply.limit_changes();
-        let host = limits
-            .host
-            .map(|change| audit::limits_changed(initiator(), change));
-        let logs = limits
-            .logs
-            .iter()
-            .map(|change| audit::log_limit_changed(initiator(), change));
-        for event in host.into_iter().chain(logs) {
-            let event = event.because("HTTP", reply.status().as_u16());
-            self.audit.record(&event);
+        if let Some(limits) = reply.limit_changes() {
+            let host = limits
+                .host
+                .map(|change| audit::limits_changed(initiator(), change));
+            let logs = limits.logs.iter();
+            let logs = logs.map(|change| audit::log_limit_changed(initiator(), change));
+            for event in host.into_iter().chain(logs) {
+                let event = event.because("HTTP", reply.status().as_u16());
+                self.audit.record(&event);
+            }
         }
         if let Some((action, target)) = attempt(request, reply.status()) {
             let mut event = Event::activity(action, Outcome::Failure, initiator(), target)

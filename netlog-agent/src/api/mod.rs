@@ -13,6 +13,7 @@
 //! | `/v2.0/ports`, `/v2.0/security-groups`, … | the inventory, read only |
 //! | `/v1/status` | the state of the agent |
 //! | `/v1/limits` | rate and burst limit: shown, set at run time, taken back |
+//! | `/metrics` | what Prometheus reads |
 //! | `/healthz` | whether the agent answers at all |
 //!
 //! A change is answered when it is on disk and in force on the switch. If the switch cannot be
@@ -45,6 +46,7 @@ use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
+use axum::routing::get;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use netlog_core::inventory::Inventory;
 use netlog_core::log::LogDrivers;
@@ -55,11 +57,12 @@ use tokio::time::timeout;
 
 use crate::audit::Audit;
 use crate::limits::HostLimits;
+use crate::metrics::Metrics;
 use crate::store::Store;
 pub use auth::{Auth, Context, StaticToken};
 pub use peer::{Peer, TrustedPeers};
 pub use reply::Reply;
-pub use serve::{BindError, Listener, serve};
+pub use serve::{BindError, Listener, serve, serve_metrics};
 
 /// The largest body that is taken, as in Neutron (oslo.middleware, `max_request_body_size`).
 pub const MAX_BODY: usize = 114_688;
@@ -92,6 +95,8 @@ pub struct Api {
     pub inventory: Arc<ArcSwap<Inventory>>,
     /// The rest of the agent.
     pub agent: Arc<dyn Agent>,
+    /// What `/metrics` shows.
+    pub metrics: Arc<Metrics>,
     /// Which types of resources can be logged.
     pub drivers: LogDrivers,
     /// Who callers are.
@@ -188,11 +193,12 @@ impl Api {
         let guarded =
             |reply: &dyn Fn(&Context) -> Reply| caller.map_or_else(Reply::unauthorized, reply);
         match *request.segments() {
-            [] | ["healthz"] | ["v1", "status"] if !request.is_read() => {
+            [] | ["healthz" | "metrics"] | ["v1", "status"] if !request.is_read() => {
                 Reply::method_not_allowed()
             }
             [] => discovery::versions(request),
-            ["healthz"] => Reply::ok(serde_json::json!({"status": "ok"})),
+            ["healthz"] => health(),
+            ["metrics"] => guarded(&|context| self.metrics(request, context)),
             ["v1", "status"] => guarded(&|context| self.status(context)),
             ["v1", "limits"] => guarded(&|context| self.limits(request, context)),
             ["v2.0", ref path @ ..] => {
@@ -231,6 +237,14 @@ impl Api {
                 .allows(rule, &context.credentials(), target)
     }
 
+    fn metrics(&self, request: &Request, context: &Context) -> Reply {
+        if self.allows(context, "get_agent_status", &serde_json::json!({})) {
+            metrics_page(&self.metrics, &request.headers)
+        } else {
+            Reply::forbidden("get_agent_status")
+        }
+    }
+
     fn status(&self, context: &Context) -> Reply {
         if self.allows(context, "get_agent_status", &serde_json::json!({})) {
             Reply::ok(self.agent.status())
@@ -254,8 +268,38 @@ pub fn router(api: Api) -> Router {
     }))
 }
 
-/// Reads a request within the limits, answers it, and waits until its change is in force.
+/// What is served to Prometheus at an address of its own: `/metrics` and `/healthz`, to everyone.
+pub fn metrics_router(metrics: Arc<Metrics>) -> Router {
+    let page =
+        move |headers: HeaderMap| async move { metrics_page(&metrics, &headers).into_response() };
+    let health = || async { health().into_response() };
+    Router::new()
+        .route("/metrics", get(page))
+        .route("/healthz", get(health))
+}
+
+fn metrics_page(metrics: &Metrics, headers: &HeaderMap) -> Reply {
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
+    let (content_type, page) = metrics.page(accept);
+    Reply::text(content_type, page)
+}
+
+fn health() -> Reply {
+    Reply::ok(serde_json::json!({"status": "ok"}))
+}
+
+/// Answers a request, and counts the answer.
 async fn handle(State(shared): State<Arc<Shared>>, request: axum::extract::Request) -> Response {
+    let metrics = Arc::clone(&shared.api.metrics);
+    let response = respond(shared, request).await;
+    metrics.answered(response.status().as_u16());
+    response
+}
+
+/// Reads a request within the limits, answers it, and waits until its change is in force.
+async fn respond(shared: Arc<Shared>, request: axum::extract::Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = match read(body).await {
         Ok(body) => body,

@@ -21,10 +21,13 @@ const MALFORMED: &str = "The server could not comply with the request since it i
 pub struct Reply {
     status: StatusCode,
     body: Option<Value>,
+    /// A body that is no JSON, with its content type.
+    text: Option<(&'static str, String)>,
     /// Whether the reply bears a request id.
     identified: bool,
     changes: Vec<Change>,
-    limits: LimitChanges,
+    /// What it has changed of limits, if anything.
+    limits: Option<Box<LimitChanges>>,
 }
 
 /// What became of a log object.
@@ -48,18 +51,23 @@ impl Reply {
         Self {
             status,
             body,
+            text: None,
             identified: false,
             changes: Vec::new(),
-            limits: LimitChanges {
-                host: None,
-                logs: Vec::new(),
-            },
+            limits: None,
         }
     }
 
     /// Here it is.
     pub(super) const fn ok(body: Value) -> Self {
         Self::new(StatusCode::OK, Some(body))
+    }
+
+    /// Here it is, as text of this type.
+    pub(super) fn text(content_type: &'static str, text: String) -> Self {
+        let mut reply = Self::new(StatusCode::OK, None);
+        reply.text = Some((content_type, text));
+        reply
     }
 
     /// It was made.
@@ -160,20 +168,17 @@ impl Reply {
     }
 
     /// The same reply after a change of limits. What was so before is none.
-    pub(super) fn after_limits(mut self, changes: LimitChanges) -> Self {
-        self.limits = LimitChanges {
-            host: changes.host.filter(|change| change.before != change.after),
-            logs: changes.logs,
-        };
-        self.limits
-            .logs
-            .retain(|change| change.before != change.after);
+    pub(super) fn after_limits(mut self, mut changes: LimitChanges) -> Self {
+        changes.host = changes.host.filter(|change| change.before != change.after);
+        changes.logs.retain(|change| change.before != change.after);
+        let changed = changes.host.is_some() || !changes.logs.is_empty();
+        self.limits = changed.then(|| Box::new(changes));
         self
     }
 
     /// What it has changed of limits.
-    pub(super) const fn limit_changes(&self) -> &LimitChanges {
-        &self.limits
+    pub(super) fn limit_changes(&self) -> Option<&LimitChanges> {
+        self.limits.as_deref()
     }
 
     /// What it has changed.
@@ -191,7 +196,7 @@ impl Reply {
 
     /// Whether log objects or limits were changed.
     pub(super) const fn changed(&self) -> bool {
-        !(self.changes.is_empty() && self.limits.host.is_none() && self.limits.logs.is_empty())
+        !self.changes.is_empty() || self.limits.is_some()
     }
 
     /// The status of the reply.
@@ -207,11 +212,14 @@ impl Reply {
 
     /// The reply as HTTP.
     pub(super) fn into_response(self) -> Response {
-        let mut response = match self.body {
-            Some(body) => {
-                let mut response = Response::new(Body::from(body.to_string()));
-                let json = HeaderValue::from_static("application/json");
-                response.headers_mut().insert(header::CONTENT_TYPE, json);
+        let json = |body: Value| ("application/json", body.to_string());
+        let mut response = match self.text.or_else(|| self.body.map(json)) {
+            Some((content_type, body)) => {
+                let mut response = Response::new(Body::from(body));
+                let content_type = HeaderValue::from_static(content_type);
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_TYPE, content_type);
                 response
             }
             None => Response::new(Body::empty()),

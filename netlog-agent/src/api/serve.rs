@@ -19,8 +19,9 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::stall::Impatient;
-use super::{Api, Peer, router};
+use super::{Api, Peer, metrics_router, router};
 use crate::config::Bind;
+use crate::metrics::Metrics;
 
 /// Connections that are served at one time; more wait in the system's queue.
 const MAX_CONNECTIONS: usize = 128;
@@ -117,7 +118,19 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 /// Serves the API until `shutdown`, then lets open requests end.
 pub async fn serve(listener: Listener, api: Api, shutdown: impl Future<Output = ()>) {
-    let router = router(api);
+    serve_router(listener, router(api), shutdown).await;
+}
+
+/// Serves metrics alone until `shutdown`.
+pub async fn serve_metrics(
+    listener: Listener,
+    metrics: Arc<Metrics>,
+    shutdown: impl Future<Output = ()>,
+) {
+    serve_router(listener, metrics_router(metrics), shutdown).await;
+}
+
+async fn serve_router(listener: Listener, router: Router, shutdown: impl Future<Output = ()>) {
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let open = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);

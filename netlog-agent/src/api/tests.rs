@@ -27,6 +27,7 @@ fn api(store: Store, auth: Auth) -> Api {
         drivers: LogDrivers::default(),
         auth,
         policy: Arc::new(ArcSwap::from_pointee(Policy::default())),
+        metrics: Arc::new(Metrics::new(Vec::new)),
         limits: Arc::new(HostLimits::new(Setting::new(None, 25).unwrap())),
         audit: Arc::new(Audit::new(|_| ())),
         clock: || UtcDateTime::UNIX_EPOCH,

@@ -46,7 +46,7 @@ use std::path::{Path, PathBuf};
 pub use ini::{Entry, Ini, Place, Source};
 pub use options::{
     Api, AuthStrategy, Config, Database, Facility, FlowProfile, Format, Inventory, InventorySource,
-    NetworkLog, Ovs, Syslog, Timestamp,
+    Metrics, NetworkLog, Ovs, Syslog, Timestamp,
 };
 pub use rule::{Bind, BindError};
 

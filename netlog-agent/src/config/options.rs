@@ -421,6 +421,14 @@ options! {
         /// The tag (program name) of entries in the local syslog.
         tag: String = line().or("netlog-audit"),
     }
+    /// Metrics for Prometheus. They are at /metrics of the API, for those who may see the agent's
+    /// state, and where it is wanted at an address of their own.
+    metrics: Metrics {
+        /// Where /metrics and /healthz are served to everyone who can reach them.
+        bind: Option<Bind> = parsed("IP:PORT, [IPV6]:PORT or unix:PATH").optional("only by the API"),
+        /// The greatest number of ports that have series of their own beside the totals.
+        port_series: usize = between(0, 10_000).or("500"),
+    }
     /// The local syslog, used when `local_output_log_base` is not set.
     syslog: Syslog {
         /// The socket of the syslog daemon.

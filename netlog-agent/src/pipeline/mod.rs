@@ -236,11 +236,13 @@ impl Pipeline {
 
     /// To call when a read found nothing: no record waits for the next.
     pub fn idle(&mut self) {
+        self.count_queued();
         self.hand_over();
     }
 
     /// To call after a read that found something.
     pub fn tick(&mut self) {
+        self.count_queued();
         if !self.batch.is_empty() && self.now.saturating_sub(self.batch_since) >= BATCH_AGE {
             self.hand_over();
         }
@@ -260,6 +262,7 @@ impl Pipeline {
         for (slot, record) in queued {
             self.record_queued(slot, record);
         }
+        self.count_queued();
         self.hand_over();
     }
 
@@ -270,6 +273,10 @@ impl Pipeline {
         self.ledger.port(slot).recorded.add(1);
         self.batch.push(|out| out.extend_from_slice(&record));
         recycle(&mut self.spare, record);
+    }
+
+    fn count_queued(&self) {
+        self.ledger.queued.set(self.limiter.queued() as u64);
     }
 
     fn hand_over(&mut self) {

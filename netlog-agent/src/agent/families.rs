@@ -1,0 +1,277 @@
+//! What there is to see at `/metrics`: every family of metrics, in one list.
+//!
+//! To add one, add it to [`Status::families`], and to `docs/grafana` or `docs/prometheus` what
+//! makes use of it.
+
+use std::borrow::Cow;
+
+use netlog_core::ledger::{Counter, PortCounters};
+use netlog_sink::{Counts, Reason};
+
+use super::status::{LoggedPort, Status};
+use crate::limits::HostLimits;
+use crate::metrics::{Family, Label};
+
+/// The port of a series.
+fn port(port: &LoggedPort) -> Label {
+    ("port", port.id().to_string().into())
+}
+
+/// One of a port's counters.
+type Read = fn(&PortCounters) -> &Counter;
+
+/// What the limits of the host and of log objects refuse, by their names in `netlog status`.
+const SUPPRESSED: [(&str, Read); 2] = [
+    ("rate-limit", |port| &port.suppressed),
+    ("log-limit", |port| &port.log_limited),
+];
+
+impl Status {
+    /// Every family with what it counts now; `port_series` ports have series of their own.
+    pub(super) fn families(&self, limits: &HostLimits, port_series: usize) -> Vec<Family> {
+        let mut families = self.agent(limits);
+        families.extend(self.events());
+        families.extend(self.ports_of_their_own(port_series));
+        families.extend(sink(
+            &self.sink_counts(),
+            [
+                (
+                    "netlog_records_written",
+                    "Records that the sink has written",
+                ),
+                (
+                    "netlog_records_failed",
+                    "Records that the sink could not write",
+                ),
+            ],
+        ));
+        families.extend(sink(
+            &self.audit_counts(),
+            [
+                (
+                    "netlog_audit_entries_written",
+                    "Entries written to the audit log",
+                ),
+                (
+                    "netlog_audit_entries_failed",
+                    "Entries that the audit log could not be given",
+                ),
+            ],
+        ));
+        let records = self.sink_counts();
+        families.extend([
+            Family::counter(
+                "netlog_records_written_bytes",
+                "Bytes of the records written",
+            )
+            .is(records.written_bytes),
+            Family::gauge("netlog_records_pending", "Records that wait for the sink")
+                .is(records.pending()),
+            Family::counter(
+                "netlog_sink_retries",
+                "Attempts of the sink after a failure",
+            )
+            .is(records.retries),
+        ]);
+        families
+    }
+
+    /// The agent, its bridge and what it was told to do.
+    fn agent(&self, limits: &HostLimits) -> Vec<Family> {
+        let current = limits.current();
+        let limit = |family: Family, limit: Option<u32>| match limit {
+            Some(limit) => family.is(limit.into()),
+            None => family,
+        };
+        let figures = self.figures();
+        vec![
+            Family::gauge(
+                "netlog_build_info",
+                "The agent's version; the value is always 1",
+            )
+            .with([("version", env!("CARGO_PKG_VERSION").into())], 1),
+            Family::gauge(
+                "process_start_time_seconds",
+                "When the agent started, in seconds since 1970",
+            )
+            .with_f64([], self.started_at()),
+            Family::gauge(
+                "netlog_switch_connected",
+                "Whether packet-ins are being read from the bridge",
+            )
+            .with(
+                [("bridge", Cow::from(self.bridge().to_owned()))],
+                self.is_attached().into(),
+            ),
+            Family::counter(
+                "netlog_switch_detachments",
+                "Times that the bridge went away",
+            )
+            .is(figures.detachments.get()),
+            Family::gauge("netlog_log_objects", "Log objects")
+                .with([("enabled", "true".into())], figures.enabled_logs.get())
+                .with([("enabled", "false".into())], figures.disabled_logs.get()),
+            Family::gauge("netlog_logged_ports", "Ports on the bridge that are logged")
+                .is(self.logged_ports().len() as u64),
+            Family::gauge("netlog_log_flows", "Log flows that the bridge should have")
+                .is(figures.log_flows.get()),
+            Family::counter(
+                "netlog_log_flow_heals",
+                "Times that log flows were put back which others had deleted or changed",
+            )
+            .is(figures.heals.get()),
+            Family::counter(
+                "netlog_log_flow_refusals",
+                "Times that the bridge began to refuse log flows",
+            )
+            .is(figures.refusals.get()),
+            Family::gauge(
+                "netlog_log_flow_obstacles",
+                "Flows of others that are in the way of log flows",
+            )
+            .is(figures.obstacles.get()),
+            limit(
+                Family::gauge(
+                    "netlog_rate_limit",
+                    "Records a second that may be written; absent without a limit",
+                ),
+                current.rate,
+            ),
+            limit(
+                Family::gauge(
+                    "netlog_burst_limit",
+                    "Events that may wait to be recorded; absent without a limit",
+                ),
+                current.rate.map(|_| current.burst),
+            ),
+        ]
+    }
+
+    /// What became of packet-ins and events, of all ports together.
+    fn events(&self) -> Vec<Family> {
+        let ledger = self.ledger();
+        let reason = |reason: &'static str| [("reason", Cow::from(reason))];
+        vec![
+            Family::counter("netlog_packet_ins", "Packet-ins received from the bridge")
+                .is(ledger.received.get()),
+            Family::counter(
+                "netlog_packet_ins_discarded",
+                "Packet-ins that gave no event: no log object wants them, no known log flow sent \
+                 them, or they cannot be read",
+            )
+            .with(reason("unwanted"), ledger.unwanted.get())
+            .with(reason("unknown-flow"), ledger.unknown_flow.get())
+            .with(reason("malformed"), ledger.malformed.get()),
+            Family::counter("netlog_events", "Events that some log object wants")
+                .is(ledger.total(|port| &port.events)),
+            Family::counter("netlog_events_recorded", "Events that became a record")
+                .is(ledger.total(|port| &port.recorded)),
+            Family::counter(
+                "netlog_events_folded",
+                "Events that repeated a session which is already recorded",
+            )
+            .is(ledger.total(|port| &port.folded)),
+            Family::counter(
+                "netlog_events_suppressed",
+                "Events refused by the limit of the host, or by those of all log objects that \
+                 want them",
+            )
+            .with_each(SUPPRESSED.map(|(name, read)| (reason(name), ledger.total(read)))),
+            Family::gauge(
+                "netlog_events_queued",
+                "Events that wait for the rate limit",
+            )
+            .is(ledger.queued.get()),
+            Family::counter(
+                "netlog_events_drifted",
+                "Events that the known rules do not explain, after a time of grace",
+            )
+            .is(ledger.total(|port| &port.drifted)),
+            Family::counter(
+                "netlog_events_drift_unjudged",
+                "Unexplained events that were not judged, because too many came at once",
+            )
+            .is(ledger.drift_unjudged.get()),
+            Family::counter(
+                "netlog_sessions_evicted",
+                "Sessions forgotten because the session table was full",
+            )
+            .is(ledger.sessions_evicted.get()),
+        ]
+    }
+
+    /// The same for single ports.
+    fn ports_of_their_own(&self, most: usize) -> Vec<Family> {
+        const FAMILIES: [(&str, &str, Read); 5] = [
+            (
+                "netlog_port_packet_ins",
+                "Packet-ins from the port's log flows",
+                |port| &port.received,
+            ),
+            (
+                "netlog_port_events",
+                "Events of the port that some log object wants",
+                |port| &port.events,
+            ),
+            (
+                "netlog_port_events_recorded",
+                "Events of the port that became a record",
+                |port| &port.recorded,
+            ),
+            (
+                "netlog_port_events_folded",
+                "Events of the port that repeated a session",
+                |port| &port.folded,
+            ),
+            (
+                "netlog_port_events_drifted",
+                "Events of the port that the known rules do not explain",
+                |port| &port.drifted,
+            ),
+        ];
+        let ports = self.logged_ports();
+        let shown = ports.get(..most.min(ports.len())).unwrap_or_default();
+        let mut families: Vec<Family> = FAMILIES
+            .iter()
+            .map(|(name, help, read)| {
+                let series = shown
+                    .iter()
+                    .map(|of| ([port(of)], read(of.counters()).get()));
+                Family::counter(name, help).with_each(series)
+            })
+            .collect();
+        let refused = shown.iter().flat_map(|of| {
+            SUPPRESSED.map(|(reason, read)| {
+                (
+                    [port(of), ("reason", reason.into())],
+                    read(of.counters()).get(),
+                )
+            })
+        });
+        families.extend([
+            Family::counter(
+                "netlog_port_events_suppressed",
+                "Events of the port refused by a limit",
+            )
+            .with_each(refused),
+            Family::gauge(
+                "netlog_ports_without_series",
+                "Logged ports beyond [metrics] port_series, which only the totals count",
+            )
+            .is((ports.len() - shown.len()) as u64),
+        ]);
+        families
+    }
+}
+
+/// What a sink has written and what not.
+fn sink(counts: &Counts, names: [(&'static str, &'static str); 2]) -> [Family; 2] {
+    let [written, failed] = names.map(|(name, help)| Family::counter(name, help));
+    let reasons = Reason::ALL.map(|reason| {
+        (
+            [("reason", Cow::from(reason.name()))],
+            counts.failed(reason),
+        )
+    });
+    [written.is(counts.written), failed.with_each(reasons)]
+}
