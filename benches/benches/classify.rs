@@ -227,7 +227,7 @@ fn measure(c: &mut Criterion, what: &str, parameter: u32, size: Size, count: u32
         b.iter(|| {
             let (seen, packet) = next.next().expect("a cycle does not end");
             let classified = world.tables.classify(seen, packet, &mut scratch, |event| {
-                black_box((event.head.len(), event.tail.len()));
+                black_box(event.prefix);
             });
             assert_eq!(classified, Classified::Events(1));
             assert!(scratch.suspects().is_empty());

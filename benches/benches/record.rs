@@ -8,7 +8,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use netlog_benches::frames;
 use netlog_core::record::{
-    Action, Format, Layout, Recorder, Scope, Timestamp, TimestampStyle, Verdict,
+    Action, Format, Layout, Prefix, Recorder, Scope, Timestamp, TimestampStyle, Verdict, port_text,
 };
 use netlog_core::rule::Direction;
 use netlog_packet::{Packet, Payload};
@@ -29,8 +29,8 @@ fn record(c: &mut Criterion) {
         action: Action::Accept,
         project_id: "736672c700cd43e1bd321aeaf940365c",
         logs: &[Uuid::from_u128(0x4522_efdf_8d44_4e19_b237_64ca_fc49_469b)],
-        port: Uuid::from_u128(0xe025_9ade_86de_482e_a717_f582_58f7_173f),
     };
+    let port = port_text(Uuid::from_u128(0xe025_9ade_86de_482e_a717_f582_58f7_173f));
     for (name, hex) in frames::ALL {
         let frame = frames::bytes(hex);
         let mut line = Vec::with_capacity(4096);
@@ -52,6 +52,11 @@ fn record(c: &mut Criterion) {
             let (mut head, mut tail) = (Vec::new(), Vec::new());
             format.head(&scope, &mut head);
             format.tail(Direction::Ingress, &Verdict::Rules(&rules), &mut tail);
+            let prefix = Prefix {
+                head: &head,
+                port: &port,
+                tail: &tail,
+            };
             let mut recorder = Recorder::new(format);
             let mut time = Timestamp {
                 unix_nanos: 1_525_511_107_000_123_456,
@@ -63,7 +68,7 @@ fn record(c: &mut Criterion) {
                     // A hundred thousand events a second.
                     time.unix_nanos += 10_000;
                     let packet = Packet::decode(black_box(&frame));
-                    recorder.write(time, &head, &tail, &packet, &mut line);
+                    recorder.write(time, &prefix, &packet, &mut line);
                     black_box(&line);
                 });
             });

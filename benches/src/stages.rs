@@ -12,7 +12,7 @@ use netlog_agent::pipeline::{Parts, Pipeline};
 use netlog_core::classify::{Observation, Scratch};
 use netlog_core::flow::Cookie;
 use netlog_core::ledger::Ledger;
-use netlog_core::record::{Format, Layout, Recorder, Timestamp};
+use netlog_core::record::{Format, Layout, Prefix, Recorder, Timestamp, port_text};
 use netlog_core::rule::Direction;
 use netlog_core::session::{SessionKey, SessionTable};
 use netlog_ofp::{
@@ -21,6 +21,7 @@ use netlog_ofp::{
 use netlog_packet::{Packet, Payload, Summary};
 use netlog_ratelimit::{Admission, Limiter};
 use netlog_sink::{FileSink, Retry, Worker};
+use uuid::Uuid;
 
 use crate::site;
 use crate::stream::{Mix, Stream, VERSION};
@@ -231,7 +232,7 @@ fn classify(input: Input, ports: u32) -> Result<Work, Box<dyn Error>> {
     let mut scratch = Scratch::default();
     Ok(each(input.seen, move |(seen, summary)| {
         tables.classify(black_box(seen), summary, &mut scratch, |event| {
-            black_box((event.head, event.tail));
+            black_box(event.prefix);
         });
     }))
 }
@@ -258,10 +259,15 @@ fn session(input: Input) -> Work {
 fn record(input: Input, ports: u32, layout: Layout) -> Result<Work, Box<dyn Error>> {
     let format = format(layout);
     let tables = site::tables(ports, format, &Ledger::default())?;
-    let (mut head, mut tail) = (Vec::new(), Vec::new());
+    let (mut head, mut port, mut tail) = (Vec::new(), port_text(Uuid::nil()), Vec::new());
     if let Some((seen, summary)) = input.seen.first() {
         tables.classify(seen, summary, &mut Scratch::default(), |event| {
-            (head, tail) = (event.head.to_vec(), event.tail.to_vec());
+            let Prefix {
+                head: before,
+                port: own,
+                tail: behind,
+            } = event.prefix;
+            (head, port, tail) = (before.to_vec(), *own, behind.to_vec());
         });
     }
     let mut recorder = Recorder::new(format);
@@ -274,8 +280,11 @@ fn record(input: Input, ports: u32, layout: Layout) -> Result<Work, Box<dyn Erro
         line.clear();
         recorder.write(
             time,
-            &head,
-            &tail,
+            &Prefix {
+                head: &head,
+                port: &port,
+                tail: &tail,
+            },
             &Packet::decode(black_box(frame)),
             &mut line,
         );

@@ -79,7 +79,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             unix_nanos: 1_525_511_107_000_000_000,
             utc_offset: 0,
         };
-        recorder.write(time, event.head, event.tail, &packet, &mut records);
+        recorder.write(time, &event.prefix, &packet, &mut records);
     });
     print!("{}", String::from_utf8(records)?);
     Ok(())

@@ -1,6 +1,8 @@
 //! What holds for a record in any layout, whatever the frame.
 
-use netlog_core::record::{Action, Format, Layout, Reason, Recorder, Scope, Timestamp, Verdict};
+use netlog_core::record::{
+    Action, Format, Layout, Prefix, Reason, Recorder, Scope, Timestamp, Verdict, port_text,
+};
 use netlog_core::rule::Direction;
 use netlog_packet::{Packet, Payload};
 use uuid::Uuid;
@@ -21,13 +23,14 @@ pub fn records(layout: Layout, frame: &[u8]) {
             (Action::Drop, Verdict::Reason(Reason::NoRule)),
         ];
         for (action, verdict) in verdicts {
-            let scope =
-                Scope { action, project_id: "demo", logs: &rule, port: Uuid::from_u128(3) };
+            let scope = Scope { action, project_id: "demo", logs: &rule };
             let (mut head, mut tail, mut line) = (Vec::new(), Vec::new(), Vec::new());
             format.head(&scope, &mut head);
             format.tail(Direction::Ingress, &verdict, &mut tail);
             let time = Timestamp { unix_nanos: 1_525_511_107_000_123_456, utc_offset: 0 };
-            Recorder::new(format).write(time, &head, &tail, &packet, &mut line);
+            let port = port_text(Uuid::from_u128(3));
+            let prefix = Prefix { head: &head, port: &port, tail: &tail };
+            Recorder::new(format).write(time, &prefix, &packet, &mut line);
 
             let text = std::str::from_utf8(&line).expect("UTF-8");
             let text = text.strip_suffix('\n').expect("a line");

@@ -7,24 +7,28 @@
 //!
 //! [`Tables`] is an immutable snapshot, swapped in whole. When log objects, inventory or attached
 //! ports change, [`Tables::renew`] makes the next one, which shares with the last everything that
-//! did not change: the compiled rules of a group, the addresses of a remote group, the rendered
-//! texts of a port. Rules are compiled once for each group and shared by its ports; a port has
-//! its own table only for the texts that name it.
+//! did not change: the compiled rules of a group, the addresses of a remote group, the table of a
+//! port. Rules are compiled once for each group and shared by its ports. What a port's events are
+//! judged by is shared by all ports of the same project and groups that the same log objects want;
+//! a port has only its numbers and its id for itself, in one cache line, so that ten thousand
+//! ports cost hardly more than ten.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use netlog_packet::Summary;
 use uuid::Uuid;
 
 use crate::flow::{AttachedPort, Cookie, FlowKind, Slot};
 use crate::inventory::{Inventory, Port};
 use crate::ledger::{Ledger, PortCounters};
-use crate::plan::{LogLimits, Plan, PortPlan};
-use crate::record::{Action, Format, Reason, Scope, Verdict};
+use crate::plan::{AcceptScope, LogLimits, Plan, PortPlan};
+use crate::record::{Action, Format, PortText, Prefix, Reason, Scope, Verdict, port_text};
 use crate::rule::Direction;
 use crate::ruleset::{
-    AddressSet, GroupRules, Question, RemoteGroup, Specificity, is_dhcp_or_ra_server,
+    AddressSet, GroupRules, Match, Question, RemoteGroup, Specificity, is_dhcp_or_ra_server,
 };
 
 /// Connection state bits as the switch reports them (`ovs-fields(7)`, `ct_state`).
@@ -66,7 +70,7 @@ pub struct Event<'a> {
     /// The port's number.
     pub slot: Slot,
     /// The port.
-    pub port: Uuid,
+    pub port: &'a Uuid,
     /// The port's project.
     pub project_id: &'a str,
     /// The port's counters.
@@ -81,10 +85,8 @@ pub struct Event<'a> {
     pub logs: &'a [Uuid],
     /// The limits that they have.
     pub limits: &'a LogLimits,
-    /// The rendered [head](Format::head) of its record.
-    pub head: &'a [u8],
-    /// The rendered [tail](Format::tail) of its record.
-    pub tail: &'a [u8],
+    /// What its record says before the packet's headers.
+    pub prefix: Prefix<'a>,
 }
 
 /// An event that the known rules do not explain: an accepted session that no rule allows, or a
@@ -135,19 +137,46 @@ struct PortGroup {
 #[derive(Debug)]
 struct RenderedRules {
     rules: GroupRules,
-    ingress_tails: Vec<Box<[u8]>>,
-    egress_tails: Vec<Box<[u8]>>,
+    ingress_tails: RuleTails,
+    egress_tails: RuleTails,
     /// The groups that the rules name as remote sides.
     remote: Vec<RemoteGroup>,
 }
 
 impl RenderedRules {
-    fn tail(&self, direction: Direction, rule: u32) -> &[u8] {
-        let tails = match direction {
-            Direction::Ingress => &self.ingress_tails,
-            Direction::Egress => &self.egress_tails,
-        };
-        tails.get(rule as usize).map_or(&[], |tail| tail)
+    fn tail(&self, direction: Direction, by: Match) -> &[u8] {
+        match direction {
+            Direction::Ingress => self.ingress_tails.of(by.rule()),
+            Direction::Egress => self.egress_tails.of(by.rule()),
+        }
+    }
+}
+
+/// The record tails of rules, one behind the other.
+#[derive(Debug, Default)]
+struct RuleTails {
+    text: Box<[u8]>,
+    /// All are as long: they differ in the rule's id only.
+    each: usize,
+}
+
+impl RuleTails {
+    fn new(direction: Direction, rules: impl Iterator<Item = Uuid>, format: Format) -> Self {
+        let (mut text, mut each) = (Vec::new(), 0);
+        for rule in rules {
+            let start = text.len();
+            format.tail(direction, &Verdict::Rules(&[rule]), &mut text);
+            each = text.len() - start;
+        }
+        Self {
+            text: text.into(),
+            each,
+        }
+    }
+
+    fn of(&self, rule: u32) -> &[u8] {
+        let start = rule as usize * self.each;
+        self.text.get(start..start + self.each).unwrap_or(&[])
     }
 }
 
@@ -166,40 +195,51 @@ impl AsRef<AddressSet> for NumberedSet {
     }
 }
 
-/// One logged port.
+/// What an event of a port is judged by, shared by all ports of which it is the same.
 #[derive(Debug)]
-struct PortTable {
-    slot: Slot,
-    ofport: u32,
-    counters: Arc<PortCounters>,
-    id: Uuid,
+struct PortClass {
     project_id: String,
-    plan: Arc<PortPlan>,
+    /// The ports' groups, those that the inventory does not know included.
+    group_ids: Vec<Uuid>,
+    accept: Vec<AcceptScope>,
     groups: Vec<PortGroup>,
     /// For sessions that no known rule allows: the log objects that name no group want them.
     unattributed: Audience,
     drop: Audience,
     logs_accept: bool,
     logs_drop: bool,
+    limits: LogLimits,
 }
 
-impl PortTable {
-    fn new(
-        attached: &AttachedPort,
-        port: &Port,
-        plan: &Arc<PortPlan>,
-        rules: &HashMap<Uuid, Arc<RenderedRules>>,
-        format: Format,
-        counters: Arc<PortCounters>,
-    ) -> Self {
+/// What makes two ports one class, as long as inventory and limits are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct ClassKey<'a> {
+    project_id: &'a str,
+    groups: &'a [Uuid],
+    accept: &'a [AcceptScope],
+    drop: &'a [Uuid],
+}
+
+impl<'a> ClassKey<'a> {
+    fn of(port: &'a Port, plan: &'a PortPlan) -> Self {
+        Self {
+            project_id: &port.project_id,
+            groups: &port.security_groups,
+            accept: &plan.accept,
+            drop: &plan.drop,
+        }
+    }
+}
+
+impl PortClass {
+    fn new(key: ClassKey<'_>, limits: &LogLimits, rules: &RulesById, format: Format) -> Self {
         let audience = |action, logs: Vec<Uuid>| {
             let mut head = Vec::new();
             if !logs.is_empty() {
                 let scope = Scope {
                     action,
-                    project_id: &port.project_id,
+                    project_id: key.project_id,
                     logs: &logs,
-                    port: port.id,
                 };
                 format.head(&scope, &mut head);
             }
@@ -211,7 +251,7 @@ impl PortTable {
         let mut audiences: Vec<Audience> = Vec::new();
         let mut accept = |group: Option<Uuid>| {
             let wants = |scope: Option<Uuid>| scope.is_none() || scope == group;
-            let scopes = plan.accept.iter().filter(|scope| wants(scope.group));
+            let scopes = key.accept.iter().filter(|scope| wants(scope.group));
             let logs: Vec<Uuid> = scopes.map(|scope| scope.log).collect();
             if let Some(same) = audiences.iter().find(|other| *other.logs == *logs) {
                 return same.clone();
@@ -220,7 +260,7 @@ impl PortTable {
             audiences.push(audience.clone());
             audience
         };
-        let groups = port.security_groups.iter().filter_map(|group| {
+        let groups = key.groups.iter().filter_map(|group| {
             Some(PortGroup {
                 id: *group,
                 rules: Arc::clone(rules.get(group)?),
@@ -228,64 +268,162 @@ impl PortTable {
             })
         });
         Self {
-            slot: attached.slot,
-            ofport: attached.ofport,
-            counters,
-            id: port.id,
-            project_id: port.project_id.clone(),
+            project_id: key.project_id.to_owned(),
+            group_ids: key.groups.to_vec(),
+            accept: key.accept.to_vec(),
             groups: groups.collect(),
             unattributed: accept(None),
-            drop: audience(Action::Drop, plan.drop.clone()),
-            logs_accept: plan.logs_accept(),
-            logs_drop: plan.logs_drop(),
-            plan: Arc::clone(plan),
+            drop: audience(Action::Drop, key.drop.to_vec()),
+            logs_accept: !key.accept.is_empty(),
+            logs_drop: !key.drop.is_empty(),
+            limits: limits.clone(),
         }
     }
 
-    /// Whether [`new`](Self::new) would make the same.
-    fn is_of(
-        &self,
-        attached: &AttachedPort,
-        port: &Port,
-        plan: &Arc<PortPlan>,
-        rules: &HashMap<Uuid, Arc<RenderedRules>>,
-    ) -> bool {
-        let mut known = port
-            .security_groups
+    fn key(&self) -> ClassKey<'_> {
+        ClassKey {
+            project_id: &self.project_id,
+            groups: &self.group_ids,
+            accept: &self.accept,
+            drop: &self.drop.logs,
+        }
+    }
+
+    /// Whether the rules of its groups are these.
+    fn has(&self, rules: &RulesById) -> bool {
+        let mut known = self
+            .group_ids
             .iter()
             .filter_map(|group| Some((group, rules.get(group)?)));
-        let same_rules = self.groups.iter().all(|own| {
+        self.groups.iter().all(|own| {
             known
                 .next()
                 .is_some_and(|(id, rules)| own.id == *id && Arc::ptr_eq(&own.rules, rules))
-        }) && known.next().is_none();
-        (self.slot, self.ofport, self.id) == (attached.slot, attached.ofport, attached.id)
-            && self.project_id == port.project_id
-            && (Arc::ptr_eq(&self.plan, plan) || self.plan == *plan)
-            && same_rules
+        }) && known.next().is_none()
     }
 
-    /// How specifically the port's rules allow a packet: the group, the rule in it, and how.
-    /// `matched` gets the positions of all groups that do.
+    /// How the rules of the groups allow a packet.
+    #[inline]
     fn allows(
         &self,
-        asked: &Question<'_>,
+        asked: &Question,
         direction: Direction,
         sets: &[NumberedSet],
-        mut matched: impl FnMut(usize),
-    ) -> Option<(&PortGroup, u32, Specificity)> {
-        let mut best: Option<(&PortGroup, u32, Specificity)> = None;
-        for (at, group) in self.groups.iter().enumerate() {
-            let Some((rule, specificity)) = group.rules.rules.of(direction).best(asked, sets)
-            else {
+    ) -> Option<Allowed<'_>> {
+        let mut best: Option<Allowed<'_>> = None;
+        for group in &self.groups {
+            let Some(by) = group.rules.rules.of(direction).best(asked, sets) else {
                 continue;
             };
-            matched(at);
-            if best.is_none_or(|(.., other)| specificity > other) {
-                best = Some((group, rule, specificity));
-            }
+            let found = Allowed {
+                group,
+                by,
+                agreed: true,
+            };
+            best = Some(match best {
+                None => found,
+                Some(best) => best.and(found, direction),
+            });
         }
         best
+    }
+}
+
+/// The classes that the next tables can have.
+struct Classes<'a> {
+    by_key: HashMap<ClassKey<'a>, Arc<PortClass>, FixedState>,
+    /// Those of the last tables, and whether their rules are still the same.
+    known: HashMap<*const PortClass, bool, FixedState>,
+}
+
+impl<'a> Classes<'a> {
+    /// Those of the last tables that have these rules.
+    fn of(tables: &'a [Option<Arc<PortTable>>], rules: &RulesById) -> Self {
+        let mut classes = Self {
+            by_key: HashMap::default(),
+            known: HashMap::default(),
+        };
+        for class in tables.iter().flatten().map(|table| &table.class) {
+            if let Entry::Vacant(place) = classes.known.entry(Arc::as_ptr(class)) {
+                let same = *place.insert(class.has(rules));
+                if same {
+                    classes.by_key.insert(class.key(), Arc::clone(class));
+                }
+            }
+        }
+        classes
+    }
+
+    /// Whether a class of the last tables can stay.
+    fn hold(&self, class: &Arc<PortClass>) -> bool {
+        self.known.get(&Arc::as_ptr(class)) == Some(&true)
+    }
+
+    /// The class of a port, which is made where there is none.
+    fn get(
+        &mut self,
+        port: &'a Port,
+        plan: &'a PortPlan,
+        rules: &RulesById,
+        format: Format,
+    ) -> Arc<PortClass> {
+        let key = ClassKey::of(port, plan);
+        let make = || Arc::new(PortClass::new(key, &plan.limits, rules, format));
+        let class = self.by_key.entry(key).or_insert_with(make);
+        if class.limits != plan.limits {
+            *class = make();
+        }
+        Arc::clone(class)
+    }
+}
+
+/// How the rules of a port allow a packet.
+#[derive(Clone, Copy, Debug)]
+struct Allowed<'a> {
+    /// The group of the most specific rule.
+    group: &'a PortGroup,
+    /// This rule.
+    by: Match,
+    /// Whether the same log objects want the sessions of all groups that allow the packet.
+    agreed: bool,
+}
+
+impl Allowed<'_> {
+    /// Of two groups that allow a packet, the one with the more specific rule.
+    fn and(self, other: Self, direction: Direction) -> Self {
+        let logs = |allowed: &Self| Arc::as_ptr(&allowed.group.audience.logs);
+        let agreed = self.agreed && other.agreed && std::ptr::eq(logs(&self), logs(&other));
+        let specificity = |it: &Self| it.group.rules.rules.of(direction).specificity(it.by);
+        let more = if specificity(&other) > specificity(&self) {
+            other
+        } else {
+            self
+        };
+        Self { agreed, ..more }
+    }
+}
+
+/// One logged port. What an event needs of it comes first and fills one cache line.
+#[derive(Debug)]
+#[repr(C, align(64))]
+struct PortTable {
+    counters: Arc<PortCounters>,
+    class: Arc<PortClass>,
+    slot: Slot,
+    ofport: u32,
+    text: PortText,
+    id: Uuid,
+    /// What the class was made for.
+    plan: Arc<PortPlan>,
+}
+
+impl PortTable {
+    /// Whether it is still true, rules apart.
+    fn is_of(&self, attached: &AttachedPort, port: &Port, plan: &Arc<PortPlan>) -> bool {
+        (self.slot, self.ofport, self.id) == (attached.slot, attached.ofport, attached.id)
+            && (Arc::ptr_eq(&self.plan, plan) || self.plan == *plan)
+            && self.class.project_id == port.project_id
+            && self.class.group_ids == port.security_groups
     }
 }
 
@@ -315,8 +453,6 @@ impl Tails {
 #[derive(Debug, Default)]
 pub struct Scratch {
     suspects: Vec<Suspect>,
-    /// Positions of the groups that allow a session.
-    groups: Vec<usize>,
     matches: Vec<Specificity>,
     logs: Vec<Uuid>,
     ids: Vec<Uuid>,
@@ -332,12 +468,15 @@ impl Scratch {
     }
 }
 
+/// Compiled rules by the id of their group.
+type RulesById = HashMap<Uuid, Arc<RenderedRules>, FixedState>;
+
 /// Everything that classification needs, as a snapshot.
 #[derive(Debug)]
 pub struct Tables {
     format: Format,
     inventory: Arc<Inventory>,
-    rules: HashMap<Uuid, Arc<RenderedRules>>,
+    rules: RulesById,
     sets: Vec<NumberedSet>,
     by_slot: Vec<Option<Arc<PortTable>>>,
     by_ofport: Vec<Option<Arc<PortTable>>>,
@@ -354,7 +493,7 @@ impl Tables {
         Self {
             format,
             inventory: Arc::default(),
-            rules: HashMap::new(),
+            rules: RulesById::default(),
             sets: Vec::new(),
             by_slot: Vec::new(),
             by_ofport: Vec::new(),
@@ -394,7 +533,7 @@ impl Tables {
         let mut next = Self {
             format: self.format,
             inventory: Arc::clone(inventory),
-            rules: HashMap::new(),
+            rules: RulesById::default(),
             sets: self.sets.clone(),
             by_slot: Vec::new(),
             by_ofport: Vec::new(),
@@ -406,15 +545,22 @@ impl Tables {
             ports.iter().flat_map(|(_, port, _)| &port.security_groups),
         );
         next.renew_sets(&self.inventory);
+
+        let mut classes = Classes::of(&self.by_slot, &next.rules);
         for (attached, port, plan) in ports {
             let table = match self.by_slot(attached.slot) {
-                Some(old) if old.is_of(attached, port, plan, &next.rules) => Arc::clone(old),
-                _ => {
-                    let counters = ledger.port(attached.slot);
-                    let table =
-                        PortTable::new(attached, port, plan, &next.rules, self.format, counters);
-                    Arc::new(table)
+                Some(old) if old.is_of(attached, port, plan) && classes.hold(&old.class) => {
+                    Arc::clone(old)
                 }
+                _ => Arc::new(PortTable {
+                    counters: ledger.port(attached.slot),
+                    class: classes.get(port, plan, &next.rules, self.format),
+                    slot: attached.slot,
+                    ofport: attached.ofport,
+                    text: port_text(port.id),
+                    id: port.id,
+                    plan: Arc::clone(plan),
+                }),
             };
             if attached.ofport <= Self::MAX_OFPORT {
                 put(&mut next.by_ofport, attached.ofport, Arc::clone(&table));
@@ -427,7 +573,7 @@ impl Tables {
     /// Takes over or compiles the rules of these groups.
     fn renew_rules<'a>(&mut self, old: &Self, groups: impl Iterator<Item = &'a Uuid>) {
         let same_inventory = Arc::ptr_eq(&old.inventory, &self.inventory);
-        let mut numbers: HashMap<RemoteGroup, u32> =
+        let mut numbers: HashMap<RemoteGroup, u32, FixedState> =
             self.sets.iter().map(|set| set.group).zip(0..).collect();
         let inventory = Arc::clone(&self.inventory);
         for id in groups {
@@ -460,13 +606,7 @@ impl Tables {
                     remote.sort_unstable();
                     remote.dedup();
                     let tails = |direction| {
-                        let tail = |id| {
-                            let mut tail = Vec::new();
-                            self.format
-                                .tail(direction, &Verdict::Rules(&[id]), &mut tail);
-                            tail.into()
-                        };
-                        rules.of(direction).ids().map(tail).collect()
+                        RuleTails::new(direction, rules.of(direction).ids(), self.format)
                     };
                     Arc::new(RenderedRules {
                         ingress_tails: tails(Direction::Ingress),
@@ -574,7 +714,7 @@ impl Tables {
             emit(event);
         };
         let mut accept = |port: Option<&Arc<PortTable>>, direction| {
-            if let Some(port) = port.filter(|port| port.logs_accept) {
+            if let Some(port) = port.filter(|port| port.class.logs_accept) {
                 self.accept(port, direction, packet, scratch, &mut emit);
             }
         };
@@ -593,7 +733,7 @@ impl Tables {
                 if new && !leaves_subject {
                     accept(self.at(seen.in_port), Direction::Egress);
                 }
-                if let Some(port) = subject.filter(|port| port.logs_drop) {
+                if let Some(port) = subject.filter(|port| port.class.logs_drop) {
                     let direction = if leaves_subject {
                         Direction::Egress
                     } else {
@@ -616,11 +756,13 @@ impl Tables {
         let Some(port) = self.by_slot(suspect.slot) else {
             return true;
         };
-        let allowed = Question::new(&suspect.packet, suspect.direction).is_some_and(|asked| {
-            port.allows(&asked, suspect.direction, &self.sets, |_| {})
-                .is_some()
-        });
+        let allowed = self.allows(&port.class, suspect.direction, &suspect.packet);
         allowed == (suspect.action == Action::Accept)
+    }
+
+    fn allows(&self, class: &PortClass, direction: Direction, packet: &Summary) -> bool {
+        Question::new(packet, direction)
+            .is_some_and(|asked| class.allows(&asked, direction, &self.sets).is_some())
     }
 
     fn by_slot(&self, slot: Slot) -> Option<&Arc<PortTable>> {
@@ -647,71 +789,84 @@ impl Tables {
         scratch: &mut Scratch,
         emit: &mut impl FnMut(&Event<'_>),
     ) {
-        let Scratch {
-            suspects,
-            groups,
-            matches,
-            logs,
-            ids,
-            head: head_room,
-            tail: tail_room,
-        } = scratch;
-        groups.clear();
+        let class = &*port.class;
         let asked = Question::new(packet, direction);
-        let best = asked
+        let allowed = asked
             .as_ref()
-            .and_then(|asked| port.allows(asked, direction, &self.sets, |at| groups.push(at)));
-        let Some((group, rule, specificity)) = best else {
-            suspects.push(Suspect {
+            .and_then(|asked| Some((asked, class.allows(asked, direction, &self.sets)?)));
+        let Some((asked, allowed)) = allowed else {
+            scratch.suspects.push(Suspect {
                 slot: port.slot,
                 action: Action::Accept,
                 direction,
                 packet: *packet,
             });
-            let cause = Cause::NoKnownRule;
-            let audience = &port.unattributed;
-            let (wanted, head) = (&*audience.logs, &*audience.head);
-            let tail = &self.tails(direction).no_known_rule;
-            return port.emit(Action::Accept, direction, cause, wanted, head, tail, emit);
-        };
-        let matched = || groups.iter().filter_map(|at| port.groups.get(*at));
-        let agreed = matched().all(|other| Arc::ptr_eq(&other.audience.logs, &group.audience.logs));
-        let (wanted, head): (&[Uuid], &[u8]) = if agreed {
-            (&group.audience.logs, &group.audience.head)
-        } else {
-            // Several groups allow the session, and not the same log objects want them.
-            logs.clear();
-            logs.extend(matched().flat_map(|other| &*other.audience.logs));
-            logs.sort_unstable();
-            logs.dedup();
-            head_room.clear();
-            let scope = Scope {
+            let told = Told {
                 action: Action::Accept,
-                project_id: &port.project_id,
-                logs,
-                port: port.id,
+                direction,
+                cause: Cause::NoKnownRule,
+                tail: &self.tails(direction).no_known_rule,
             };
-            self.format.head(&scope, head_room);
-            (logs, head_room)
+            let audience = &class.unattributed;
+            return port.emit(&told, &audience.logs, &audience.head, emit);
         };
-        let tail = match &asked {
-            Some(asked) if self.format.names_every_rule() => {
-                matches.clear();
-                for group in matched() {
-                    let rules = group.rules.rules.of(direction);
-                    rules.all(asked, &self.sets, matches);
-                }
+        let Allowed { group, by, agreed } = allowed;
+        let rules = group.rules.rules.of(direction);
+        let Some(rule) = rules.id(by) else {
+            return;
+        };
+        let Scratch {
+            matches,
+            logs,
+            ids,
+            head: head_room,
+            tail: tail_room,
+            ..
+        } = scratch;
+        let mut tail = group.rules.tail(direction, by);
+        if self.format.names_every_rule() {
+            matches.clear();
+            for group in &class.groups {
+                let rules = group.rules.rules.of(direction);
+                rules.all(asked, &self.sets, matches);
+            }
+            if matches.len() > 1 {
                 matches.sort_unstable_by(|one, other| other.cmp(one));
                 ids.clear();
                 ids.extend(matches.iter().map(|specificity| specificity.3.0));
                 tail_room.clear();
                 self.format.tail(direction, &Verdict::Rules(ids), tail_room);
-                tail_room
+                tail = tail_room;
             }
-            _ => group.rules.tail(direction, rule),
+        }
+        let told = Told {
+            action: Action::Accept,
+            direction,
+            cause: Cause::Rule(rule),
+            tail,
         };
-        let cause = Cause::Rule(specificity.3.0);
-        port.emit(Action::Accept, direction, cause, wanted, head, tail, emit);
+        if agreed {
+            let audience = &group.audience;
+            return port.emit(&told, &audience.logs, &audience.head, emit);
+        }
+        // Several groups allow the session, and not the same log objects want them.
+        let allow = |group: &&PortGroup| {
+            let rules = group.rules.rules.of(direction);
+            rules.best(asked, &self.sets).is_some()
+        };
+        let wanting = class.groups.iter().filter(allow);
+        logs.clear();
+        logs.extend(wanting.flat_map(|group| &*group.audience.logs));
+        logs.sort_unstable();
+        logs.dedup();
+        head_room.clear();
+        let scope = Scope {
+            action: Action::Accept,
+            project_id: &class.project_id,
+            logs,
+        };
+        self.format.head(&scope, head_room);
+        port.emit(&told, logs, head_room, emit);
     }
 
     /// A packet that was dropped on its way out of the port or into it.
@@ -725,53 +880,53 @@ impl Tables {
         emit: &mut impl FnMut(&Event<'_>),
     ) {
         let mut reason = drop_reason(seen, packet);
-        if reason == Reason::NoRule {
-            let suspect = Suspect {
+        if reason == Reason::NoRule && self.allows(&port.class, direction, packet) {
+            reason = Reason::RuleNotApplied;
+            scratch.suspects.push(Suspect {
                 slot: port.slot,
                 action: Action::Drop,
                 direction,
                 packet: *packet,
-            };
-            let allowed = Question::new(packet, direction)
-                .and_then(|asked| port.allows(&asked, direction, &self.sets, |_| {}));
-            if allowed.is_some() {
-                reason = Reason::RuleNotApplied;
-                scratch.suspects.push(suspect);
-            }
+            });
         }
-        let tail = &self.tails(direction).reasons[reason as usize];
-        let (wanted, head) = (&*port.drop.logs, &*port.drop.head);
-        let cause = Cause::Reason(reason);
-        port.emit(Action::Drop, direction, cause, wanted, head, tail, emit);
+        let told = Told {
+            action: Action::Drop,
+            direction,
+            cause: Cause::Reason(reason),
+            tail: &self.tails(direction).reasons[reason as usize],
+        };
+        let audience = &port.class.drop;
+        port.emit(&told, &audience.logs, &audience.head, emit);
     }
+}
+
+/// What an event tells, whoever wants to know.
+struct Told<'a> {
+    action: Action,
+    direction: Direction,
+    cause: Cause,
+    tail: &'a [u8],
 }
 
 impl PortTable {
     /// Hands an event on, if any log object wants it.
-    #[expect(clippy::too_many_arguments, reason = "they are the parts of an event")]
-    fn emit(
-        &self,
-        action: Action,
-        direction: Direction,
-        cause: Cause,
-        logs: &[Uuid],
-        head: &[u8],
-        tail: &[u8],
-        emit: &mut impl FnMut(&Event<'_>),
-    ) {
+    fn emit(&self, told: &Told<'_>, logs: &[Uuid], head: &[u8], emit: &mut impl FnMut(&Event<'_>)) {
         if !logs.is_empty() {
             emit(&Event {
                 slot: self.slot,
-                port: self.id,
-                project_id: &self.project_id,
+                port: &self.id,
+                project_id: &self.class.project_id,
                 counters: &self.counters,
-                action,
-                direction,
-                cause,
+                action: told.action,
+                direction: told.direction,
+                cause: told.cause,
                 logs,
-                limits: &self.plan.limits,
-                head,
-                tail,
+                limits: &self.class.limits,
+                prefix: Prefix {
+                    head,
+                    port: &self.text,
+                    tail: told.tail,
+                },
             });
         }
     }
@@ -959,7 +1114,7 @@ mod tests {
     fn events(tables: &Tables, seen: &Observation, packet: &Summary) -> Vec<String> {
         let mut events = Vec::new();
         tables.classify(seen, packet, &mut Scratch::default(), |event| {
-            let record = [event.head, event.tail].concat();
+            let record = event.prefix.to_vec();
             let record = String::from_utf8(record).unwrap();
             let part = |start: &str, end: &str| {
                 let from = record
@@ -1104,12 +1259,12 @@ mod tests {
             &seen,
             &tcp(VM1, VM3, 80),
             &mut Scratch::default(),
-            |event| tails.push(str::from_utf8(event.tail).unwrap().to_owned()),
+            |event| tails.push(str::from_utf8(event.prefix.tail).unwrap().to_owned()),
         );
         // The remote group is closer than any address.
         assert_eq!(
             tails.last().unwrap(),
-            "\"direction\":\"ingress\",\
+            "\",\"direction\":\"ingress\",\
              \"security_group_rule_id\":\"4e000000-0000-4000-8000-000000000016\",\
              \"security_group_rule_ids\":[\"4e000000-0000-4000-8000-000000000016\",\
              \"4e000000-0000-4000-8000-000000000012\"],"

@@ -29,7 +29,7 @@ use crate::log::LogObject;
 pub const SECURITY_GROUP: &str = "security_group";
 
 /// A log object that wants accepted sessions of a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AcceptScope {
     /// The log object.
     pub log: Uuid,

@@ -82,11 +82,6 @@ impl IpPrefix {
         self.length
     }
 
-    /// The network address as an integer.
-    pub(crate) const fn bits(&self) -> u128 {
-        self.bits
-    }
-
     /// The lowest address of the prefix.
     pub fn network(&self) -> IpAddr {
         match self.family {

@@ -10,16 +10,22 @@
 //! 3. rules for its protocol and its destination port (or ICMP type and code): port ranges are
 //!    cut where one of them begins or ends, so that each piece has the same rules throughout.
 //!
-//! In a cell, rules with a remote prefix are found by hash, one probe for each prefix length that
-//! the cell has (or by comparing, where there are few); rules with a remote group or address group
-//! by asking the set of its addresses, which is a hash again. A set is shared by all rules that name it, and changes without the
-//! rules being compiled anew.
+//! In a cell, rules with a remote prefix are found by comparing where there are few prefixes, and
+//! else by hash, one probe for each prefix length that the cell has; rules with a remote group or
+//! address group by asking the set of its addresses, which is a hash again. A set is shared by all
+//! rules that name it, and changes without the rules being compiled anew. What is left that grows
+//! is the number of *different* groups that rules of one cell name: each is asked.
+//!
+//! Rules are kept most specific first, so that a rule's position tells how specific it is, and
+//! each family has its own index with addresses of its own width: what a packet looks at are a
+//! few cache lines.
 //!
 //! Many ranges that overlap each other cut each other to pieces: a thousand random ones take some
-//! megabytes. Rules with single ports or ranges apart take a few hundred bytes each.
+//! megabytes. Rules with single ports or ranges apart take some tens of bytes each.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::Hash;
 use std::net::IpAddr;
 
 use foldhash::fast::FixedState;
@@ -27,16 +33,82 @@ use netlog_packet::{Fragment, MacAddr, Network, Summary, Transport};
 use uuid::Uuid;
 
 use crate::inventory::Port;
-use crate::prefix::{Ethertype, IpPrefix, address_bits};
+use crate::prefix::{Ethertype, IpPrefix};
 use crate::rule::{Direction, Protocol, SecurityGroupRule};
+
+/// An address of one family, as a number.
+trait Address: Copy + Ord + Hash + Default {
+    const FAMILY: Ethertype;
+    /// The address, if it is of this family.
+    fn of(address: IpAddr) -> Option<Self>;
+    /// The leading `length` bits, and zeros.
+    fn network(self, length: u8) -> Self;
+    /// How many leading bits the two have in common.
+    fn common_bits(self, other: Self) -> u32;
+    /// The addresses of this family in a set.
+    fn of_set(set: &AddressSet) -> &FamilySet<Self>;
+}
+
+impl Address for u32 {
+    const FAMILY: Ethertype = Ethertype::IPv4;
+
+    fn of(address: IpAddr) -> Option<Self> {
+        match address {
+            IpAddr::V4(address) => Some(address.to_bits()),
+            IpAddr::V6(_) => None,
+        }
+    }
+
+    fn network(self, length: u8) -> Self {
+        self & !Self::MAX.checked_shr(length.into()).unwrap_or(0)
+    }
+
+    fn common_bits(self, other: Self) -> u32 {
+        (self ^ other).leading_zeros()
+    }
+
+    fn of_set(set: &AddressSet) -> &FamilySet<Self> {
+        &set.v4
+    }
+}
+
+impl Address for u128 {
+    const FAMILY: Ethertype = Ethertype::IPv6;
+
+    fn of(address: IpAddr) -> Option<Self> {
+        match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => Some(address.to_bits()),
+        }
+    }
+
+    fn network(self, length: u8) -> Self {
+        self & !Self::MAX.checked_shr(length.into()).unwrap_or(0)
+    }
+
+    fn common_bits(self, other: Self) -> u32 {
+        (self ^ other).leading_zeros()
+    }
+
+    fn of_set(set: &AddressSet) -> &FamilySet<Self> {
+        &set.v6
+    }
+}
 
 /// A set of addresses made of prefixes, asked for the longest that holds an address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressSet {
-    /// Per family and prefix length, longest first: the networks.
-    lengths: Vec<(Ethertype, u8, HashSet<u128, FixedState>)>,
-    /// Members that may use any address, by family, told by their hardware address.
-    by_mac: Vec<(Ethertype, MacAddr)>,
+    v4: FamilySet<u32>,
+    v6: FamilySet<u128>,
+}
+
+/// The addresses of one family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FamilySet<A: Address> {
+    /// The networks of each prefix length, longest first.
+    lengths: Vec<(u8, HashSet<A, FixedState>)>,
+    /// Members that may use any address, told by their hardware address.
+    by_mac: HashSet<MacAddr, FixedState>,
 }
 
 impl AddressSet {
@@ -47,72 +119,93 @@ impl AddressSet {
     /// frames that come from its hardware address, as Neutron's firewall has it
     /// (`create_flows_for_ip_address_and_mac`).
     pub fn of_members<'a>(members: impl IntoIterator<Item = &'a Port>) -> Self {
-        let mut prefixes = Vec::new();
-        let mut by_mac = Vec::new();
+        let mut set = Self::default();
         for (prefix, mac) in members.into_iter().flat_map(Port::addresses_with_mac) {
             if prefix.length() == 0
                 && let Some(mac) = mac
             {
-                by_mac.push((prefix.family(), mac));
+                match prefix.family() {
+                    Ethertype::IPv4 => set.v4.by_mac.insert(mac),
+                    Ethertype::IPv6 => set.v6.by_mac.insert(mac),
+                };
             } else if !is_link_local(&prefix) {
-                prefixes.push(prefix);
+                set.insert(&prefix);
             }
         }
-        by_mac.sort_unstable();
-        by_mac.dedup();
-        Self {
-            by_mac,
-            ..prefixes.into_iter().collect()
+        set
+    }
+
+    fn insert(&mut self, prefix: &IpPrefix) {
+        match prefix.network() {
+            IpAddr::V4(network) => self.v4.insert(network.to_bits(), prefix.length()),
+            IpAddr::V6(network) => self.v6.insert(network.to_bits(), prefix.length()),
         }
     }
 
     /// The length of the longest prefix of the set that holds `address`.
     pub fn longest_match(&self, address: IpAddr) -> Option<u8> {
-        let family = Ethertype::of(address);
-        let bits = address_bits(address);
-        self.lengths
-            .iter()
-            .filter(|(of, ..)| *of == family)
-            .find(|(_, length, networks)| networks.contains(&network(family, bits, *length)))
-            .map(|(_, length, _)| *length)
+        match address {
+            IpAddr::V4(address) => self.v4.longest_match(address.to_bits()),
+            IpAddr::V6(address) => self.v6.longest_match(address.to_bits()),
+        }
     }
 
     /// The length of the longest prefix of the set that allows a frame to or from `address`.
     pub fn allows(&self, address: IpAddr, dl_src: MacAddr) -> Option<u8> {
-        self.longest_match(address).or_else(|| {
-            let family = Ethertype::of(address);
-            self.by_mac.contains(&(family, dl_src)).then_some(0)
-        })
+        match address {
+            IpAddr::V4(address) => self.v4.allows(address.to_bits(), dl_src),
+            IpAddr::V6(address) => self.v6.allows(address.to_bits(), dl_src),
+        }
     }
 }
 
 impl FromIterator<IpPrefix> for AddressSet {
     fn from_iter<I: IntoIterator<Item = IpPrefix>>(prefixes: I) -> Self {
-        let mut by_length: BTreeMap<(Reverse<u8>, Ethertype), HashSet<u128, FixedState>> =
-            BTreeMap::new();
+        let mut set = Self::default();
         for prefix in prefixes {
-            let key = (Reverse(prefix.length()), prefix.family());
-            by_length.entry(key).or_default().insert(prefix.bits());
+            set.insert(&prefix);
         }
-        let lengths = by_length
-            .into_iter()
-            .map(|((Reverse(length), family), networks)| (family, length, networks));
+        set
+    }
+}
+
+impl<A: Address> Default for FamilySet<A> {
+    fn default() -> Self {
         Self {
-            lengths: lengths.collect(),
-            by_mac: Vec::new(),
+            lengths: Vec::new(),
+            by_mac: HashSet::default(),
         }
+    }
+}
+
+impl<A: Address> FamilySet<A> {
+    fn insert(&mut self, network: A, length: u8) {
+        let key = |(length, _): &(u8, _)| Reverse(*length);
+        let at = match self.lengths.binary_search_by_key(&Reverse(length), key) {
+            Ok(at) => at,
+            Err(at) => {
+                self.lengths.insert(at, (length, HashSet::default()));
+                at
+            }
+        };
+        self.lengths[at].1.insert(network);
+    }
+
+    fn longest_match(&self, address: A) -> Option<u8> {
+        self.lengths
+            .iter()
+            .find(|(length, networks)| networks.contains(&address.network(*length)))
+            .map(|(length, _)| *length)
+    }
+
+    fn allows(&self, address: A, dl_src: MacAddr) -> Option<u8> {
+        self.longest_match(address)
+            .or_else(|| self.by_mac.contains(&dl_src).then_some(0))
     }
 }
 
 fn is_link_local(prefix: &IpPrefix) -> bool {
     matches!(prefix.network(), IpAddr::V6(address) if address.is_unicast_link_local())
-}
-
-/// The leading `length` bits of an address.
-fn network(family: Ethertype, bits: u128, length: u8) -> u128 {
-    let host_bits = u32::from(family.bits() - length);
-    let leading = bits.checked_shr(host_bits).unwrap_or(0);
-    leading.checked_shl(host_bits).unwrap_or(0)
 }
 
 /// What a rule asks of the transport header.
@@ -259,16 +352,7 @@ impl RemoteGroup {
     }
 }
 
-/// The remote side that a rule asks for, as a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Remote {
-    Any,
-    Prefix(IpPrefix),
-    /// The number of an [`AddressSet`].
-    Set(u32),
-}
-
-/// A range of entries of a vector.
+/// A range of positions in a vector.
 #[derive(Clone, Copy, Debug, Default)]
 struct Span {
     start: u32,
@@ -281,16 +365,6 @@ impl Span {
         all.get(self.start as usize..self.end as usize)
             .unwrap_or(&[])
     }
-
-    /// Appends `items` and tells where they are.
-    fn append<T>(all: &mut Vec<T>, items: impl IntoIterator<Item = T>) -> Self {
-        let start = position(all.len());
-        all.extend(items);
-        Self {
-            start,
-            end: position(all.len()),
-        }
-    }
 }
 
 /// A position in one of the vectors here, which hold far fewer entries than 2³².
@@ -298,33 +372,314 @@ fn position(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
+/// The remote side that a rule asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Remote<A> {
+    /// A prefix; where the rule names none, that of length 0.
+    Prefix(A, u8),
+    /// The number of an [`AddressSet`].
+    Set(u32),
+}
+
+/// A rule in a cell.
+#[derive(Clone, Copy, Debug)]
+struct Entry<A> {
+    remote: Remote<A>,
+    /// The rule's position.
+    rule: u32,
+    /// So many entries from this one on have the same remote side.
+    run: u32,
+}
+
 /// Rules that differ in what they ask of the remote side only.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cell {
-    /// Rules for any remote side.
-    any: Span,
-    /// The remote prefixes, while they are few; else none.
-    prefixes: Span,
-    /// The lengths of remote prefixes, longest first, where they are many; else none.
-    lengths: Span,
-    /// The address sets.
-    sets: Span,
+    /// Its entries in the family's list, those of the same remote side together, and of these the
+    /// most specific first.
+    entries: Span,
+    /// The number, from 1 on, of the table in which further entries are found by hash; 0 where
+    /// there is none.
+    table: u32,
 }
 
 /// Up to so many prefixes of a cell are compared one by one; more are found by hash.
 const FEW: usize = 8;
 
-/// The rules of one family and protocol.
+/// Entries by remote prefix.
 #[derive(Clone, Debug)]
-struct Bucket {
-    family: Ethertype,
-    protocol: Protocol,
+struct PrefixTable<A> {
+    /// For each prefix length, longest first, where its entries are.
+    lengths: Vec<(u8, HashMap<A, Span, FixedState>)>,
+}
+
+/// The rules of one protocol.
+#[derive(Clone, Debug, Default)]
+struct ByPort {
     /// Rules for any port.
-    bare: u32,
+    bare: Cell,
     /// Where the pieces of port ranges begin; what comes before the first has no rules.
     starts: Vec<u16>,
-    /// The cell of the first piece; those of the others follow in order.
-    first: u32,
+    /// Every [`BLOCK`]th of them: a search looks through these and then at one block.
+    blocks: Vec<u16>,
+    /// The cell of each piece.
+    cells: Vec<Cell>,
+}
+
+/// Starts of pieces in one cache line.
+const BLOCK: usize = 32;
+
+impl ByPort {
+    /// The cell of the piece that a selector is in.
+    fn piece(&self, selector: u16) -> Option<&Cell> {
+        let after = |starts: &[u16]| starts.partition_point(|start| *start <= selector);
+        let mut from = 0;
+        let mut block = &*self.starts;
+        if self.blocks.len() > 1 {
+            from = after(&self.blocks).checked_sub(1)? * BLOCK;
+            block = self.starts.get(from..)?;
+            block = block.get(..BLOCK).unwrap_or(block);
+        }
+        self.cells.get((from + after(block)).checked_sub(1)?)
+    }
+}
+
+/// The rules of one address family.
+#[derive(Clone, Debug)]
+struct FamilyIndex<A> {
+    /// Rules for any protocol.
+    any: Cell,
+    /// The protocols that rules name.
+    protocols: Vec<u8>,
+    /// The rules of each.
+    by_port: Vec<ByPort>,
+    entries: Vec<Entry<A>>,
+    tables: Vec<PrefixTable<A>>,
+}
+
+impl<A> Default for FamilyIndex<A> {
+    fn default() -> Self {
+        Self {
+            any: Cell::default(),
+            protocols: Vec::new(),
+            by_port: Vec::new(),
+            entries: Vec::new(),
+            tables: Vec::new(),
+        }
+    }
+}
+
+/// A rule as its family's index is made from it.
+#[derive(Clone, Copy, Debug)]
+struct Compiled<A> {
+    ports: Ports,
+    remote: Remote<A>,
+    /// Its position.
+    rule: u32,
+}
+
+impl<A: Address> FamilyIndex<A> {
+    /// Compiles the rules of this family. They come most specific first. `set` gives the number
+    /// of the address set of a remote group or address group.
+    fn new(rules: &[&SecurityGroupRule], set: &mut impl FnMut(RemoteGroup) -> u32) -> Self {
+        let mut index = Self::default();
+        let mut by_protocol: BTreeMap<Protocol, Vec<Compiled<A>>> = BTreeMap::new();
+        for (rule, position) in rules.iter().zip(0..) {
+            if rule.ethertype != A::FAMILY {
+                continue;
+            }
+            let remote = match (RemoteGroup::of(rule), rule.remote_ip_prefix) {
+                (Some(group), _) => Remote::Set(set(group)),
+                (None, None) => Remote::Prefix(A::default(), 0),
+                (None, Some(prefix)) => match A::of(prefix.network()) {
+                    Some(network) => Remote::Prefix(network, prefix.length()),
+                    // No packet of this family comes from there.
+                    None => continue,
+                },
+            };
+            by_protocol
+                .entry(rule.protocol())
+                .or_default()
+                .push(Compiled {
+                    ports: Ports::of(rule),
+                    remote,
+                    rule: position,
+                });
+        }
+        for (protocol, rules) in by_protocol {
+            let bare = rules.iter().filter(|rule| rule.ports == Ports::Any);
+            let bare = index.add_cell(bare);
+            let Protocol::Number(number) = protocol else {
+                index.any = bare;
+                continue;
+            };
+            let mut starts: Vec<u16> = rules
+                .iter()
+                .filter_map(|rule| rule.ports.interval())
+                .flat_map(|(first, last)| [Some(first), last.checked_add(1)])
+                .flatten()
+                .collect();
+            starts.sort_unstable();
+            starts.dedup();
+            let piece = |start: &u16| {
+                let here = rules.iter().filter(|rule| {
+                    let interval = rule.ports.interval();
+                    interval.is_some_and(|(first, last)| (first..=last).contains(start))
+                });
+                index.add_cell(here)
+            };
+            let cells = starts.iter().map(piece).collect();
+            index.protocols.push(number);
+            index.by_port.push(ByPort {
+                bare,
+                blocks: starts.iter().step_by(BLOCK).copied().collect(),
+                starts,
+                cells,
+            });
+        }
+        index
+    }
+
+    /// Makes a cell of rules that come most specific first.
+    fn add_cell<'a>(&mut self, rules: impl Iterator<Item = &'a Compiled<A>>) -> Cell
+    where
+        A: 'a,
+    {
+        let mut by_remote: BTreeMap<Remote<A>, Vec<u32>> = BTreeMap::new();
+        for rule in rules {
+            by_remote.entry(rule.remote).or_default().push(rule.rule);
+        }
+        let is_prefix = |remote: &Remote<A>| matches!(remote, Remote::Prefix(..));
+        let many = by_remote.keys().filter(|remote| is_prefix(remote)).count() > FEW;
+        let mut table = BTreeMap::<Reverse<u8>, HashMap<A, Span, FixedState>>::new();
+        let mut cell = Cell::default();
+        // Prefixes come first, so that the entries that are looked through stay together.
+        let start = position(self.entries.len());
+        cell.entries = Span { start, end: start };
+        for (remote, rules) in by_remote {
+            let span = self.add_run(remote, &rules);
+            match remote {
+                Remote::Prefix(network, length) if many => {
+                    let networks = table.entry(Reverse(length)).or_default();
+                    networks.insert(network, span);
+                    cell.entries.start = span.end;
+                }
+                _ => {}
+            }
+            cell.entries.end = span.end;
+        }
+        if many {
+            let lengths = table.into_iter().map(|(Reverse(length), of)| (length, of));
+            self.tables.push(PrefixTable {
+                lengths: lengths.collect(),
+            });
+            cell.table = position(self.tables.len());
+        }
+        cell
+    }
+
+    /// Appends the rules of a cell that have the same remote side.
+    fn add_run(&mut self, remote: Remote<A>, rules: &[u32]) -> Span {
+        let start = position(self.entries.len());
+        let left = (1..=position(rules.len())).rev();
+        let run = rules
+            .iter()
+            .zip(left)
+            .map(|(&rule, run)| Entry { remote, rule, run });
+        self.entries.extend(run);
+        Span {
+            start,
+            end: position(self.entries.len()),
+        }
+    }
+
+    /// The most specific rule that allows the packet.
+    fn best(&self, remote: A, asked: &Question, sets: &[impl AsRef<AddressSet>]) -> Option<Match> {
+        let mut best: Option<Match> = None;
+        self.each(remote, asked, sets, |run, length| {
+            // The first of a run is its most specific.
+            best = best.max(run.first().map(|entry| Match::new(length, entry.rule)));
+        });
+        best
+    }
+
+    /// Calls `found` with every rule that allows the packet.
+    fn all(
+        &self,
+        remote: A,
+        asked: &Question,
+        sets: &[impl AsRef<AddressSet>],
+        mut found: impl FnMut(Match),
+    ) {
+        self.each(remote, asked, sets, |entries, length| {
+            let run = entries.first().map_or(0, |first| first.run as usize);
+            for entry in entries.iter().take(run) {
+                found(Match::new(length, entry.rule));
+            }
+        });
+    }
+
+    /// Calls `found` for each remote side that allows the packet, with a slice that begins with
+    /// its run of entries, and the length of the remote prefix by which it does.
+    fn each(
+        &self,
+        remote: A,
+        asked: &Question,
+        sets: &[impl AsRef<AddressSet>],
+        mut found: impl FnMut(&[Entry<A>], u8),
+    ) {
+        self.each_of_cell(&self.any, remote, asked, sets, &mut found);
+        let by_port = asked.protocol.and_then(|protocol| {
+            let at = self.protocols.iter().position(|known| *known == protocol);
+            self.by_port.get(at?)
+        });
+        let Some(by_port) = by_port else {
+            return;
+        };
+        self.each_of_cell(&by_port.bare, remote, asked, sets, &mut found);
+        if let Some(cell) = asked.selector.and_then(|selector| by_port.piece(selector)) {
+            self.each_of_cell(cell, remote, asked, sets, &mut found);
+        }
+    }
+
+    #[inline]
+    fn each_of_cell(
+        &self,
+        cell: &Cell,
+        remote: A,
+        asked: &Question,
+        sets: &[impl AsRef<AddressSet>],
+        found: &mut impl FnMut(&[Entry<A>], u8),
+    ) {
+        let mut entries = cell.entries.of(&self.entries);
+        while let Some(first) = entries.first() {
+            let length = match first.remote {
+                Remote::Prefix(network, length) => {
+                    (remote.common_bits(network) >= length.into()).then_some(length)
+                }
+                Remote::Set(set) => sets
+                    .get(set as usize)
+                    .and_then(|set| A::of_set(set.as_ref()).allows(remote, asked.dl_src)),
+            };
+            if let Some(length) = length {
+                found(entries, length);
+            }
+            entries = entries.get(first.run as usize..).unwrap_or(&[]);
+        }
+        if cell.table > 0 {
+            self.each_of_table(cell.table, remote, found);
+        }
+    }
+
+    /// Entries of a cell that are found by hash.
+    #[inline(never)]
+    fn each_of_table(&self, number: u32, remote: A, found: &mut impl FnMut(&[Entry<A>], u8)) {
+        let table = self.tables.get(number as usize - 1);
+        for (length, networks) in table.iter().flat_map(|table| &table.lengths) {
+            if let Some(span) = networks.get(&remote.network(*length)) {
+                found(span.of(&self.entries), *length);
+            }
+        }
+    }
 }
 
 /// A rule as far as a packet that is already known to match needs it.
@@ -338,38 +693,31 @@ struct Candidate {
 /// The rules of one direction of one security group, ready for matching.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RuleIndex {
+    /// The most specific first, as far as they are no matter of the remote side.
     rules: Vec<Candidate>,
-    /// Sorted by family and protocol.
-    buckets: Vec<Bucket>,
-    cells: Vec<Cell>,
-    prefixes: Vec<(IpPrefix, Span)>,
-    lengths: Vec<u8>,
-    sets: Vec<(u32, Span)>,
-    /// Positions in `rules`, most specific first within each span.
-    order: Vec<u32>,
-    /// By cell and remote prefix: rules.
-    by_prefix: HashMap<(u32, IpPrefix), Span, FixedState>,
+    v4: FamilyIndex<u32>,
+    v6: FamilyIndex<u128>,
 }
 
 /// What is asked of a rule index.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Question<'a> {
-    packet: &'a Summary,
+pub(crate) struct Question {
     remote: IpAddr,
-    family: Ethertype,
+    protocol: Option<u8>,
     selector: Option<u16>,
+    dl_src: MacAddr,
 }
 
-impl<'a> Question<'a> {
+impl Question {
     /// Which rules of a port allow this packet in this direction? `None` for packets that are
     /// not IP, which no rule allows.
-    pub(crate) fn new(packet: &'a Summary, direction: Direction) -> Option<Self> {
-        let remote = remote_address(packet, direction)?;
+    #[inline]
+    pub(crate) fn new(packet: &Summary, direction: Direction) -> Option<Self> {
         Some(Self {
-            packet,
-            remote,
-            family: Ethertype::of(remote),
+            remote: remote_address(packet, direction)?,
+            protocol: packet.protocol,
             selector: selector(packet),
+            dl_src: packet.dl_src,
         })
     }
 }
@@ -381,193 +729,90 @@ impl RuleIndex {
         rules: impl Iterator<Item = &'a SecurityGroupRule>,
         mut set: impl FnMut(RemoteGroup) -> u32,
     ) -> Self {
-        type ByProtocol = BTreeMap<(Ethertype, Protocol), Vec<(u32, Ports, Remote)>>;
-        let mut index = Self::default();
-        let mut by_protocol = ByProtocol::new();
-        for rule in rules {
-            let (protocol, ports) = (rule.protocol(), Ports::of(rule));
-            let remote = match RemoteGroup::of(rule) {
-                Some(group) => Remote::Set(set(group)),
-                None => rule.remote_ip_prefix.map_or(Remote::Any, Remote::Prefix),
-            };
-            let at = position(index.rules.len());
-            index.rules.push(Candidate {
-                id: rule.id,
-                width: ports.width(),
-                given: protocol != Protocol::Any,
-            });
-            let bucket = by_protocol.entry((rule.ethertype, protocol)).or_default();
-            bucket.push((at, ports, remote));
-        }
-        for ((family, protocol), mut rules) in by_protocol {
-            // Most specific first, which every cell inherits.
-            rules.sort_unstable_by_key(|(at, ..)| {
-                let rule = &index.rules[*at as usize];
-                (rule.width, rule.id)
-            });
-            let bare = rules.iter().filter(|(_, ports, _)| *ports == Ports::Any);
-            let bare = index.add_cell(bare.map(|(at, _, remote)| (*at, *remote)));
-            let mut edges: Vec<u16> = rules
-                .iter()
-                .filter_map(|(_, ports, _)| ports.interval())
-                .flat_map(|(first, last)| [Some(first), last.checked_add(1)])
-                .flatten()
-                .collect();
-            edges.sort_unstable();
-            edges.dedup();
-            let first = position(index.cells.len());
-            for &edge in &edges {
-                let here = rules.iter().filter(|(_, ports, _)| {
-                    let interval = ports.interval();
-                    interval.is_some_and(|(first, last)| (first..=last).contains(&edge))
-                });
-                index.add_cell(here.map(|(at, _, remote)| (*at, *remote)));
-            }
-            index.buckets.push(Bucket {
-                family,
-                protocol,
-                bare,
-                starts: edges,
-                first,
-            });
-        }
-        index
-    }
-
-    /// Makes a cell of rules that come most specific first.
-    fn add_cell(&mut self, rules: impl Iterator<Item = (u32, Remote)>) -> u32 {
-        let mut by_remote: BTreeMap<Remote, Vec<u32>> = BTreeMap::new();
-        for (at, remote) in rules {
-            by_remote.entry(remote).or_default().push(at);
-        }
-        let number = position(self.cells.len());
-        let mut cell = Cell::default();
-        let (mut prefixes, mut sets) = (Vec::new(), Vec::new());
-        for (remote, rules) in by_remote {
-            let span = Span::append(&mut self.order, rules);
-            match remote {
-                Remote::Any => cell.any = span,
-                Remote::Prefix(prefix) => prefixes.push((prefix, span)),
-                Remote::Set(set) => sets.push((set, span)),
-            }
-        }
-        if prefixes.len() <= FEW {
-            cell.prefixes = Span::append(&mut self.prefixes, prefixes);
-        } else {
-            let mut lengths: Vec<u8> = prefixes.iter().map(|(prefix, _)| prefix.length()).collect();
-            lengths.sort_unstable_by_key(|length| Reverse(*length));
-            lengths.dedup();
-            cell.lengths = Span::append(&mut self.lengths, lengths);
-            let by_prefix = prefixes.into_iter();
-            self.by_prefix
-                .extend(by_prefix.map(|(prefix, span)| ((number, prefix), span)));
-        }
-        cell.sets = Span::append(&mut self.sets, sets);
-        self.cells.push(cell);
-        number
-    }
-
-    /// The cells whose rules fit the packet in all but the remote side.
-    fn cells(&self, asked: &Question<'_>) -> impl Iterator<Item = (u32, Cell)> {
-        let bucket = |protocol| {
-            let key = |bucket: &Bucket| (bucket.family, bucket.protocol);
-            let at = self
-                .buckets
-                .binary_search_by_key(&(asked.family, protocol), key);
-            at.ok().and_then(|at| self.buckets.get(at))
+        let mut rules: Vec<&SecurityGroupRule> = rules.collect();
+        rules.sort_by_cached_key(|rule| Reverse(specificity(rule, 0)));
+        let candidate = |rule: &&SecurityGroupRule| Candidate {
+            id: rule.id,
+            width: Ports::of(rule).width(),
+            given: rule.protocol() != Protocol::Any,
         };
-        let of_any = bucket(Protocol::Any).map(|bucket| bucket.bare);
-        let of_protocol = asked
-            .packet
-            .protocol
-            .and_then(|protocol| bucket(Protocol::Number(protocol)));
-        let of_port = of_protocol
-            .zip(asked.selector)
-            .and_then(|(bucket, selector)| {
-                let after = bucket.starts.partition_point(|start| *start <= selector);
-                Some(bucket.first + position(after.checked_sub(1)?))
-            });
-        [of_any, of_protocol.map(|bucket| bucket.bare), of_port]
-            .into_iter()
-            .flatten()
-            .filter_map(|number| Some((number, *self.cells.get(number as usize)?)))
-    }
-
-    /// Calls `found` with each span of rules that allow the packet, and the length of the remote
-    /// prefix by which they do.
-    fn each_span(
-        &self,
-        asked: &Question<'_>,
-        sets: &[impl AsRef<AddressSet>],
-        mut found: impl FnMut(Span, u8),
-    ) {
-        for (number, cell) in self.cells(asked) {
-            if cell.any.start != cell.any.end {
-                found(cell.any, 0);
-            }
-            for (prefix, span) in cell.prefixes.of(&self.prefixes) {
-                if prefix.contains(asked.remote) {
-                    found(*span, prefix.length());
-                }
-            }
-            for length in cell.lengths.of(&self.lengths) {
-                if let Some(prefix) = IpPrefix::new(asked.remote, *length)
-                    && let Some(span) = self.by_prefix.get(&(number, prefix))
-                {
-                    found(*span, *length);
-                }
-            }
-            for (set, span) in cell.sets.of(&self.sets) {
-                if let Some(addresses) = sets.get(*set as usize)
-                    && let Some(length) =
-                        addresses.as_ref().allows(asked.remote, asked.packet.dl_src)
-                {
-                    found(*span, length);
-                }
-            }
+        Self {
+            v4: FamilyIndex::new(&rules, &mut set),
+            v6: FamilyIndex::new(&rules, &mut set),
+            rules: rules.iter().map(candidate).collect(),
         }
     }
 
-    fn specificity(&self, at: u32, length: u8) -> Option<Specificity> {
-        let rule = self.rules.get(at as usize)?;
-        Some((length, rule.given, Reverse(rule.width), Reverse(rule.id)))
+    /// How specifically the rule at a position allows a packet by a remote prefix of this length.
+    pub(crate) fn specificity(&self, by: Match) -> Option<Specificity> {
+        let rule = self.rules.get(by.rule() as usize)?;
+        Some((
+            by.length(),
+            rule.given,
+            Reverse(rule.width),
+            Reverse(rule.id),
+        ))
     }
 
-    /// The most specific rule that allows the packet: its position, and how specifically.
-    pub(crate) fn best(
-        &self,
-        asked: &Question<'_>,
-        sets: &[impl AsRef<AddressSet>],
-    ) -> Option<(u32, Specificity)> {
-        let mut best: Option<(u32, Specificity)> = None;
-        self.each_span(asked, sets, |span, length| {
-            // The first of a span is its most specific.
-            if let Some(&at) = span.of(&self.order).first()
-                && let Some(specificity) = self.specificity(at, length)
-                && best.is_none_or(|(_, other)| specificity > other)
-            {
-                best = Some((at, specificity));
-            }
-        });
-        best
+    /// The id of the rule of a match.
+    pub(crate) fn id(&self, by: Match) -> Option<Uuid> {
+        self.rules.get(by.rule() as usize).map(|rule| rule.id)
+    }
+
+    /// The most specific rule that allows the packet.
+    #[inline]
+    pub(crate) fn best(&self, asked: &Question, sets: &[impl AsRef<AddressSet>]) -> Option<Match> {
+        match asked.remote {
+            IpAddr::V4(remote) => self.v4.best(remote.to_bits(), asked, sets),
+            IpAddr::V6(remote) => self.v6.best(remote.to_bits(), asked, sets),
+        }
     }
 
     /// Appends every rule that allows the packet: how specifically, its id in it.
     pub(crate) fn all(
         &self,
-        asked: &Question<'_>,
+        asked: &Question,
         sets: &[impl AsRef<AddressSet>],
         matches: &mut Vec<Specificity>,
     ) {
-        self.each_span(asked, sets, |span, length| {
-            let rules = span.of(&self.order).iter();
-            matches.extend(rules.filter_map(|at| self.specificity(*at, length)));
-        });
+        match asked.remote {
+            IpAddr::V4(remote) => self.v4.all(remote.to_bits(), asked, sets, |by| {
+                matches.extend(self.specificity(by));
+            }),
+            IpAddr::V6(remote) => self.v6.all(remote.to_bits(), asked, sets, |by| {
+                matches.extend(self.specificity(by));
+            }),
+        }
     }
 
     /// The ids of the rules, by position.
     pub(crate) fn ids(&self) -> impl Iterator<Item = Uuid> {
         self.rules.iter().map(|rule| rule.id)
+    }
+}
+
+/// A rule that allows a packet. Within a group the greatest is the most specific.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Match(
+    /// The length of the remote prefix by which it does (32 bits), and the rule's position,
+    /// inverted (32): one number, because many are compared.
+    u64,
+);
+
+impl Match {
+    fn new(length: u8, rule: u32) -> Self {
+        Self(u64::from(length) << 32 | u64::from(!rule))
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the length is cut out")]
+    const fn length(self) -> u8 {
+        (self.0 >> 32) as u8
+    }
+
+    /// The rule's position.
+    #[expect(clippy::cast_possible_truncation, reason = "the position is cut out")]
+    pub(crate) const fn rule(self) -> u32 {
+        !(self.0 as u32)
     }
 }
 

@@ -18,15 +18,14 @@
 //! An evicted session that is still unanswered, and shows up again, is reported once more: an
 //! event too many, never one too few.
 
-use std::hash::BuildHasher;
-use std::net::IpAddr;
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use foldhash::quality::FixedState;
+use foldhash::SharedSeed;
+use foldhash::quality::FoldHasher;
 use netlog_packet::{Network, Summary, Transport};
 
 use crate::flow::Slot;
-use crate::prefix::{Ethertype, address_bits};
 use crate::rule::Direction;
 
 /// Flag of the TCP header that opens a session (RFC 9293, section 3.1).
@@ -41,55 +40,56 @@ const WAYS: usize = 8;
 /// of their SYN as well, because the switch never shows how a session ends; ICMP echoes by their
 /// identifier.
 ///
-/// All of it is numbers, so that comparing and hashing take few steps.
+/// All of it is three numbers, so that comparing and hashing take few steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SessionKey {
     src: u128,
     dst: u128,
-    slot: Slot,
-    /// Initial sequence number.
-    sequence: u32,
-    /// Source and destination port, or ICMP identifier and type; direction, address family and
-    /// protocol.
-    rest: u64,
+    /// From the highest bits: slot (32); initial sequence number (32); source and destination
+    /// port, or ICMP identifier and type (32); direction, address family and protocol (32).
+    rest: u128,
 }
 
 impl SessionKey {
     /// The session that an accepted packet belongs to; `None` for packets that are not IP.
     #[inline]
     pub fn new(slot: Slot, direction: Direction, packet: &Summary) -> Option<Self> {
-        let (src, dst): (IpAddr, IpAddr) = match packet.network {
-            Network::Ipv4 { src, dst } => (src.into(), dst.into()),
-            Network::Ipv6 { src, dst } => (src.into(), dst.into()),
+        let (src, dst, ipv6): (u128, u128, u32) = match packet.network {
+            Network::Ipv4 { src, dst } => (src.to_bits().into(), dst.to_bits().into(), 0),
+            Network::Ipv6 { src, dst } => (src.to_bits(), dst.to_bits(), 1),
             _ => return None,
         };
-        let (ports, sequence) = match packet.transport {
+        let (src_port, dst_port, sequence) = match packet.transport {
             Transport::Tcp {
                 src_port,
                 dst_port,
                 seq,
                 flags,
-            } => ((src_port, dst_port), if flags & SYN == 0 { 0 } else { seq }),
+            } => (src_port, dst_port, if flags & SYN == 0 { 0 } else { seq }),
             Transport::Udp { src_port, dst_port }
             | Transport::Sctp {
                 src_port, dst_port, ..
-            } => ((src_port, dst_port), 0),
+            } => (src_port, dst_port, 0),
             Transport::Icmp { kind, id, .. } | Transport::Icmpv6 { kind, id, .. } => {
-                ((id.unwrap_or(0), kind.into()), 0)
+                (id.unwrap_or(0), kind.into(), 0)
             }
-            Transport::None => ((0, 0), 0),
+            Transport::None => (0, 0, 0),
         };
-        let [[a, b], [c, d]] = [ports.0.to_be_bytes(), ports.1.to_be_bytes()];
-        let egress = u8::from(direction == Direction::Egress);
-        let ipv6 = u8::from(Ethertype::of(src) == Ethertype::IPv6);
-        let protocol = packet.protocol.unwrap_or(0);
+        let ports = u64::from(src_port) << 16 | u64::from(dst_port);
+        let egress = u32::from(direction == Direction::Egress);
+        let kind = egress << 16 | ipv6 << 8 | u32::from(packet.protocol.unwrap_or(0));
+        let high = u64::from(slot) << 32 | u64::from(sequence);
+        let low = ports << 32 | u64::from(kind);
         Some(Self {
-            src: address_bits(src),
-            dst: address_bits(dst),
-            slot,
-            sequence,
-            rest: u64::from_be_bytes([a, b, c, d, 0, egress, ipv6, protocol]),
+            src,
+            dst,
+            rest: u128::from(high) << 64 | u128::from(low),
         })
+    }
+
+    /// The port that the session belongs to.
+    const fn slot(&self) -> Slot {
+        (self.rest >> 96) as Slot
     }
 }
 
@@ -109,13 +109,16 @@ pub enum Seen {
 #[repr(align(64))]
 struct Set {
     /// A part of the hash of each entry's key, or [`FREE`].
-    tags: [u32; WAYS],
+    tags: [u16; WAYS],
+    /// The low bits of the slot of each entry's port. Ports whose slots are 65,536 apart share
+    /// what room a port has.
+    slots: [u16; WAYS],
     /// When each entry was last seen, in [ticks].
     last_seen: [u32; WAYS],
 }
 
 /// The tag of an entry that was never used.
-const FREE: u32 = 0;
+const FREE: u16 = 0;
 
 /// The sessions that were seen lately.
 #[derive(Debug)]
@@ -124,7 +127,9 @@ pub struct SessionTable {
     keys: Box<[[SessionKey; WAYS]]>,
     /// In [ticks].
     idle: u32,
-    hasher: FixedState,
+    /// Both key the hash.
+    seed: u64,
+    seeds: Box<SharedSeed>,
 }
 
 impl SessionTable {
@@ -146,56 +151,75 @@ impl SessionTable {
                 .map_or(u32::MAX, |whole| {
                     whole.saturating_add(idle.subsec_nanos() / TICK_NANOS)
                 }),
-            hasher: FixedState::with_seed(seed),
+            seed,
+            seeds: Box::new(SharedSeed::from_u64(seed)),
         }
     }
 
     /// Looks a session up and remembers it as seen at `now`, a time since any fixed moment.
     pub fn see(&mut self, key: &SessionKey, now: Duration) -> Seen {
-        let hash = self.hasher.hash_one(key);
+        let mut hasher = FoldHasher::with_seed(self.seed, &self.seeds);
+        key.hash(&mut hasher);
+        let hash = hasher.finish();
         let now = ticks(now);
         #[expect(
             clippy::cast_possible_truncation,
             reason = "any bits of the hash will do"
         )]
-        let (tag, at) = ((hash >> 32) as u32 | 1, hash as usize);
+        let (tag, at) = ((hash >> 48) as u16 | 1, hash as usize);
         let at = at & (self.sets.len() - 1);
         let (set, keys) = (&mut self.sets[at], &mut self.keys[at]);
 
-        let mut free = None;
-        let entries = set.tags.iter().zip(&mut set.last_seen).zip(&*keys);
-        for (way, ((&found, last_seen), known)) in entries.enumerate() {
-            if found == FREE || now.wrapping_sub(*last_seen) >= self.idle {
-                free = Some(way);
-            } else if found == tag && known == key {
-                *last_seen = now;
-                return Seen::Again;
+        let live = |set: &Set, way: usize| {
+            set.tags[way] != FREE && now.wrapping_sub(set.last_seen[way]) < self.idle
+        };
+        // All are looked at, which takes fewer steps than to decide at each.
+        let may_be_known = set
+            .tags
+            .iter()
+            .fold(0, |any, known| any | u8::from(*known == tag));
+        if may_be_known != 0 {
+            for (way, known) in keys.iter().enumerate() {
+                if set.tags[way] == tag && known == key && live(set, way) {
+                    set.last_seen[way] = now;
+                    return Seen::Again;
+                }
             }
         }
-        let (way, seen) = match free {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the low bits are asked for"
+        )]
+        let slot = key.slot() as u16;
+        let (way, seen) = match (0..WAYS).find(|way| !live(set, *way)) {
             Some(way) => (way, Seen::First),
-            None => (victim(set, keys, now, key.slot), Seen::FirstEvicting),
+            None => (set.victim(slot, now), Seen::FirstEvicting),
         };
-        (set.tags[way], set.last_seen[way]) = (tag, now);
+        (set.tags[way], set.slots[way], set.last_seen[way]) = (tag, slot, now);
         keys[way] = *key;
         seen
     }
 }
 
-/// Which entry of a full set makes room for a session of the port `newcomer`: the oldest of the
-/// port with most entries, the newcomer's own counted in.
-fn victim(set: &Set, keys: &[SessionKey; WAYS], now: u32, newcomer: Slot) -> usize {
-    let share = |slot| {
-        let own = keys.iter().filter(|key| key.slot == slot).count();
-        own + usize::from(slot == newcomer)
-    };
-    let rank = |way: &usize| {
-        (
-            share(keys[*way].slot),
-            now.wrapping_sub(set.last_seen[*way]),
-        )
-    };
-    (0..WAYS).max_by_key(rank).unwrap_or(0)
+impl Set {
+    /// Which entry of a full set makes room for a session of the port `newcomer`: the oldest of
+    /// the port with most entries, the newcomer's own counted in.
+    fn victim(&self, newcomer: u16, now: u32) -> usize {
+        let mut shares = self.slots.map(|slot| u16::from(slot == newcomer));
+        for other in self.slots {
+            for (share, slot) in shares.iter_mut().zip(self.slots) {
+                *share += u16::from(slot == other);
+            }
+        }
+        let (mut victim, mut most) = (0, (0, 0));
+        for (way, share) in shares.into_iter().enumerate() {
+            let rank = (share, now.wrapping_sub(self.last_seen[way]));
+            if rank >= most {
+                (victim, most) = (way, rank);
+            }
+        }
+        victim
+    }
 }
 
 const TICKS_A_SECOND: u32 = 16;

@@ -7,7 +7,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use netlog_core::record::{
-    Action, Format, Layout, Reason, Recorder, Scope, Timestamp, TimestampStyle, Verdict,
+    Action, Format, Layout, Prefix, Reason, Recorder, Scope, Timestamp, TimestampStyle, Verdict,
+    port_text,
 };
 use netlog_core::rule::Direction;
 use netlog_packet::{Packet, Payload};
@@ -101,13 +102,17 @@ fn scope(action: Action, logs: &[Uuid]) -> Scope<'_> {
         action,
         project_id: "736672c700cd43e1bd321aeaf940365c",
         logs,
-        port: id("e0259ade-86de-482e-a717-f58258f7173f"),
     }
+}
+
+fn port() -> Uuid {
+    id("e0259ade-86de-482e-a717-f58258f7173f")
 }
 
 fn record(
     format: Format,
     scope: &Scope<'_>,
+    port: Uuid,
     direction: Direction,
     verdict: &Verdict<'_>,
     frame: &[u8],
@@ -115,8 +120,13 @@ fn record(
     let (mut head, mut tail, mut line) = (Vec::new(), Vec::new(), Vec::new());
     format.head(scope, &mut head);
     format.tail(direction, verdict, &mut tail);
+    let prefix = Prefix {
+        head: &head,
+        port: &port_text(port),
+        tail: &tail,
+    };
     let packet = Packet::decode(frame);
-    Recorder::new(format).write(TIME, &head, &tail, &packet, &mut line);
+    Recorder::new(format).write(TIME, &prefix, &packet, &mut line);
     String::from_utf8(line).unwrap()
 }
 
@@ -134,6 +144,7 @@ fn as_documented() {
     let accept = record(
         format,
         &scope(Action::Accept, &logs),
+        port(),
         Direction::Ingress,
         &Verdict::Rules(&[]),
         &frame,
@@ -141,6 +152,7 @@ fn as_documented() {
     let drop = record(
         format,
         &scope(Action::Drop, &logs[..1]),
+        port(),
         Direction::Ingress,
         &Verdict::Reason(Reason::NoRule),
         &frame,
@@ -174,6 +186,7 @@ fn text_names_the_rule_or_the_reason() {
         let line = record(
             Format::default(),
             &scope,
+            port(),
             Direction::Egress,
             verdict,
             &frame,
@@ -247,10 +260,10 @@ fn neutron_byte_for_byte() {
             },
             project_id: field("project_id="),
             logs: &logs,
-            port: id(field("vm_port=")),
         };
+        let port = id(field("vm_port="));
         let verdict = Verdict::Reason(Reason::NoRule);
-        let line = record(format, &scope, Direction::Ingress, &verdict, &frame);
+        let line = record(format, &scope, port, Direction::Ingress, &verdict, &frame);
         assert_eq!(line, format!("{text}\n"), "{}", recorded["name"]);
         compared += 1;
     }
@@ -478,8 +491,8 @@ const OCSF: &[&str] = &[
     "action_id",
     "disposition_id",
     "cloud",
-    "device",
     "metadata",
+    "device",
     "firewall_rule",
     "status_detail",
     "observation_point_id",
@@ -595,7 +608,10 @@ fn check_all(scope: &Scope<'_>, direction: Direction, verdict: &Verdict<'_>, fra
                 payload,
                 ..Format::default()
             };
-            check(layout, &record(format, scope, direction, verdict, frame));
+            check(
+                layout,
+                &record(format, scope, port(), direction, verdict, frame),
+            );
             let mut line = Vec::new();
             let packet = Packet::decode(frame);
             Recorder::new(format).write_packet(Some(TIME), &packet, &mut line);
@@ -657,7 +673,6 @@ proptest! {
             action: if drop { Action::Drop } else { Action::Accept },
             project_id: &project_id,
             logs: &ids[..2],
-            port: ids[2],
         };
         let direction = if ingress { Direction::Ingress } else { Direction::Egress };
         let verdict = if drop { Verdict::Reason(reason) } else { Verdict::Rules(&ids[3..]) };
@@ -681,6 +696,11 @@ fn nothing_is_allocated_in_steady_state() {
             format.head(&scope(Action::Drop, &logs), &mut head);
             let verdict = Verdict::Reason(Reason::NoRule);
             format.tail(Direction::Ingress, &verdict, &mut tail);
+            let prefix = Prefix {
+                head: &head,
+                port: &port_text(port()),
+                tail: &tail,
+            };
             let mut recorder = Recorder::new(format);
             let mut time = TIME;
             let mut write_all = || {
@@ -689,7 +709,7 @@ fn nothing_is_allocated_in_steady_state() {
                     let packet = Packet::decode(frame);
                     // Seconds that are rendered anew too.
                     time.unix_nanos += 400_000_000;
-                    recorder.write(time, &head, &tail, &packet, &mut line);
+                    recorder.write(time, &prefix, &packet, &mut line);
                     std::hint::black_box(&line);
                 }
             };

@@ -721,7 +721,7 @@ fn classified(tables: &Tables, seen: &Observation, packet: &Summary) -> (Vec<Tol
     let mut told = Vec::new();
     let mut scratch = Scratch::default();
     tables.classify(seen, packet, &mut scratch, |event| {
-        let record = [event.head, event.tail].concat();
+        let record = event.prefix.to_vec();
         let record = String::from_utf8(record).unwrap();
         let cause = match event.cause {
             Cause::Rule(id) => id.to_string(),

@@ -190,11 +190,11 @@ impl Pipeline {
             }
             if limiter.limits().is_none() && limiter.queued() == 0 {
                 event.counters.recorded.add(1);
-                batch.push(|out| recorder.write(time, event.head, event.tail, &packet, out));
+                batch.push(|out| recorder.write(time, &event.prefix, &packet, out));
                 return;
             }
             let mut record = spare.pop().unwrap_or_default();
-            recorder.write(time, event.head, event.tail, &packet, &mut record);
+            recorder.write(time, &event.prefix, &packet, &mut record);
             let refused = match limiter.admit(event.slot, record, now) {
                 Admission::Pass(record) => {
                     event.counters.recorded.add(1);

@@ -3,7 +3,9 @@
 //! Names are dotted, which Elasticsearch reads as nested objects.
 //!
 //! ```
-//! # use netlog_core::record::{Action, Format, Layout, Reason, Recorder, Scope, Timestamp, Verdict};
+//! # use netlog_core::record::{
+//! #     Action, Format, Layout, Prefix, Reason, Recorder, Scope, Timestamp, Verdict, port_text,
+//! # };
 //! # use netlog_core::rule::Direction;
 //! # let format = Format { layout: Layout::Ecs, ..Format::default() };
 //! # let (mut head, mut tail, mut line) = (Vec::new(), Vec::new(), Vec::new());
@@ -11,17 +13,18 @@
 //! #     action: Action::Drop,
 //! #     project_id: "736672c700cd43e1bd321aeaf940365c",
 //! #     logs: &["4522efdf-8d44-4e19-b237-64cafc49469b".parse().unwrap()],
-//! #     port: "e0259ade-86de-482e-a717-f58258f7173f".parse().unwrap(),
 //! # };
 //! # format.head(&scope, &mut head);
 //! # format.tail(Direction::Ingress, &Verdict::Reason(Reason::NoRule), &mut tail);
+//! # let port = port_text("e0259ade-86de-482e-a717-f58258f7173f".parse().unwrap());
+//! # let prefix = Prefix { head: &head, port: &port, tail: &tail };
 //! # let time = Timestamp { unix_nanos: 1_525_511_107_000_123_456, utc_offset: 0 };
 //! # let packet = netlog_packet::Packet::decode(
 //! #     b"\xfa\x16\x3e\xec\x36\x32\xfa\x16\x3e\x50\xaa\xb5\x08\x00\
 //! #       \x45\x00\x00\x28\x8f\x1e\x40\x00\x3f\x06\xf2\x8b\xac\x18\x04\x0a\x0a\x00\x00\x04\
 //! #       \xba\xd1\x00\x50\xc3\xcb\xbc\x2a\x00\x00\x00\x00\x50\x02\x39\x08\x00\x00\x00\x00",
 //! # );
-//! # Recorder::new(format).write(time, &head, &tail, &packet, &mut line);
+//! # Recorder::new(format).write(time, &prefix, &packet, &mut line);
 //! assert_eq!(
 //!     str::from_utf8(&line).unwrap().replace(",\"", ",\n\""),
 //!     r#"{"@timestamp":"2018-05-05T09:05:07.000123456Z",
@@ -102,13 +105,11 @@ pub(super) fn head(scope: &Scope<'_>, out: &mut Vec<u8>) {
     out.string(scope.project_id);
     out.put(r#","labels.log_resource_ids":"#);
     out.ids(scope.logs);
-    out.put(r#","labels.port_id":"#);
-    out.id(&scope.port);
-    out.push(b',');
+    out.put(r#","labels.port_id":""#);
 }
 
 pub(super) fn tail(direction: Direction, verdict: &Verdict<'_>, out: &mut Vec<u8>) {
-    out.put(r#""network.direction":""#);
+    out.put(r#"","network.direction":""#);
     out.put(direction.as_str());
     out.put(r#"","#);
     match verdict {

@@ -1,7 +1,9 @@
 //! [`Layout::Json`](super::Layout::Json): one flat object a line.
 //!
 //! ```
-//! # use netlog_core::record::{Action, Format, Layout, Reason, Recorder, Scope, Timestamp, Verdict};
+//! # use netlog_core::record::{
+//! #     Action, Format, Layout, Prefix, Reason, Recorder, Scope, Timestamp, Verdict, port_text,
+//! # };
 //! # use netlog_core::rule::Direction;
 //! # let format = Format { layout: Layout::Json, ..Format::default() };
 //! # let (mut head, mut tail, mut line) = (Vec::new(), Vec::new(), Vec::new());
@@ -9,18 +11,19 @@
 //! #     action: Action::Accept,
 //! #     project_id: "736672c700cd43e1bd321aeaf940365c",
 //! #     logs: &["4522efdf-8d44-4e19-b237-64cafc49469b".parse().unwrap()],
-//! #     port: "e0259ade-86de-482e-a717-f58258f7173f".parse().unwrap(),
 //! # };
 //! # let rules = ["85c3a9a1-9d5c-4f5e-8f4a-2c41d0a7e1b2".parse().unwrap()];
 //! # format.head(&scope, &mut head);
 //! # format.tail(Direction::Ingress, &Verdict::Rules(&rules), &mut tail);
+//! # let port = port_text("e0259ade-86de-482e-a717-f58258f7173f".parse().unwrap());
+//! # let prefix = Prefix { head: &head, port: &port, tail: &tail };
 //! # let time = Timestamp { unix_nanos: 1_525_511_107_000_123_456, utc_offset: 0 };
 //! # let packet = netlog_packet::Packet::decode(
 //! #     b"\xfa\x16\x3e\xec\x36\x32\xfa\x16\x3e\x50\xaa\xb5\x08\x00\
 //! #       \x45\x00\x00\x28\x8f\x1e\x40\x00\x3f\x06\xf2\x8b\xac\x18\x04\x0a\x0a\x00\x00\x04\
 //! #       \xba\xd1\x00\x50\xc3\xcb\xbc\x2a\x00\x00\x00\x00\x50\x02\x39\x08\x00\x00\x00\x00",
 //! # );
-//! # Recorder::new(format).write(time, &head, &tail, &packet, &mut line);
+//! # Recorder::new(format).write(time, &prefix, &packet, &mut line);
 //! assert_eq!(
 //!     str::from_utf8(&line).unwrap().replace(",\"", ",\n\""),
 //!     r#"{"time":"2018-05-05T09:05:07.000123456Z",
@@ -94,15 +97,13 @@ pub(super) fn head(scope: &Scope<'_>, out: &mut Vec<u8>) {
     out.string(scope.project_id);
     out.put(r#","log_resource_ids":"#);
     out.ids(scope.logs);
-    out.put(r#","port_id":"#);
-    out.id(&scope.port);
-    out.push(b',');
+    out.put(r#","port_id":""#);
 }
 
 /// `"direction":…,"security_group_rule_id":…,"security_group_rule_ids":[…],` or
 /// `"direction":…,"reason":…,`
 pub(super) fn tail(direction: Direction, verdict: &Verdict<'_>, out: &mut Vec<u8>) {
-    out.put(r#""direction":""#);
+    out.put(r#"","direction":""#);
     out.put(direction.as_str());
     match verdict {
         Verdict::Rules(rules) => {

@@ -1,10 +1,10 @@
 //! Records: one line for each security event.
 //!
 //! A record has three parts: the time; what is known before the packet (who logs it, for which
-//! port, and the verdict); and the packet's headers. The middle part is rendered when tables
-//! change, in two pieces: the [head](Format::head), one for each port, action and set of log
-//! objects, and the [tail](Format::tail), one for each rule or reason. Only the time and the
-//! headers are rendered for each event.
+//! port, and the verdict); and the packet's headers. The middle part, the [`Prefix`], is rendered
+//! when tables change, in three pieces: the [head](Format::head), one for each project, action and
+//! set of log objects; the [port](port_text); and the [tail](Format::tail), one for each rule or
+//! reason. Only the time and the headers are rendered for each event.
 
 pub mod ecs;
 mod facts;
@@ -98,7 +98,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Whose event it is: the part of a record that depends on the port and the log objects.
+/// Whose event it is: the part of a record that depends on the log objects that want it.
 #[derive(Clone, Copy, Debug)]
 pub struct Scope<'a> {
     /// What the firewall did.
@@ -107,8 +107,34 @@ pub struct Scope<'a> {
     pub project_id: &'a str,
     /// The log objects that want the event.
     pub logs: &'a [Uuid],
-    /// The port.
-    pub port: Uuid,
+}
+
+/// A port's id as all layouts write it.
+pub type PortText = [u8; uuid::fmt::Hyphenated::LENGTH];
+
+/// A port's id as all layouts write it.
+pub fn port_text(port: Uuid) -> PortText {
+    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+    port.hyphenated().encode_lower(&mut text);
+    text
+}
+
+/// What a record says before the packet's headers, rendered by one [`Format`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix<'a> {
+    /// [What stands before the port](Format::head).
+    pub head: &'a [u8],
+    /// [The port](port_text).
+    pub port: &'a PortText,
+    /// [What stands behind it](Format::tail).
+    pub tail: &'a [u8],
+}
+
+impl Prefix<'_> {
+    /// The three pieces one behind the other.
+    pub fn to_vec(&self) -> Vec<u8> {
+        [self.head, self.port, self.tail].concat()
+    }
 }
 
 /// Why the firewall did it: the part of a record that depends on the rule or reason.
@@ -163,7 +189,7 @@ impl Default for Format {
 }
 
 impl Format {
-    /// The part of a record that says whose event it is.
+    /// The part of a record that says who logs it, up to the id of the port.
     pub fn head(self, scope: &Scope<'_>, out: &mut Vec<u8>) {
         match self.layout {
             Layout::Text | Layout::Neutron => text::head(scope, out),
@@ -173,7 +199,8 @@ impl Format {
         }
     }
 
-    /// The part of a record that says why the firewall did it.
+    /// The part of a record that goes on behind the id of the port, and says why the firewall did
+    /// it.
     pub fn tail(self, direction: Direction, verdict: &Verdict<'_>, out: &mut Vec<u8>) {
         match self.layout {
             Layout::Text if self.extra_fields => text::tail(direction, verdict, out),
@@ -219,18 +246,18 @@ impl Recorder {
 
     /// Appends one record, line feed included.
     ///
-    /// `head` and `tail` must come from the same [`Format`].
+    /// `prefix` must come from the same [`Format`].
     pub fn write(
         &mut self,
         time: Timestamp,
-        head: &[u8],
-        tail: &[u8],
+        prefix: &Prefix<'_>,
         packet: &Packet<'_>,
         out: &mut Vec<u8>,
     ) {
         self.write_time(Some(time), out);
-        out.extend_from_slice(head);
-        out.extend_from_slice(tail);
+        out.extend_from_slice(prefix.head);
+        out.extend_from_slice(prefix.port);
+        out.extend_from_slice(prefix.tail);
         if matches!(self.format.layout, Layout::Text | Layout::Neutron) {
             out.push(b' ');
         }

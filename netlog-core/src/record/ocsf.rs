@@ -4,7 +4,9 @@
 //! `datetime`, `host` and `security_control`.
 //!
 //! ```
-//! # use netlog_core::record::{Action, Format, Layout, Reason, Recorder, Scope, Timestamp, Verdict};
+//! # use netlog_core::record::{
+//! #     Action, Format, Layout, Prefix, Reason, Recorder, Scope, Timestamp, Verdict, port_text,
+//! # };
 //! # use netlog_core::rule::Direction;
 //! # let format = Format { layout: Layout::Ocsf, ..Format::default() };
 //! # let (mut head, mut tail, mut line) = (Vec::new(), Vec::new(), Vec::new());
@@ -12,18 +14,19 @@
 //! #     action: Action::Accept,
 //! #     project_id: "736672c700cd43e1bd321aeaf940365c",
 //! #     logs: &["4522efdf-8d44-4e19-b237-64cafc49469b".parse().unwrap()],
-//! #     port: "e0259ade-86de-482e-a717-f58258f7173f".parse().unwrap(),
 //! # };
 //! # let rules = ["85c3a9a1-9d5c-4f5e-8f4a-2c41d0a7e1b2".parse().unwrap()];
 //! # format.head(&scope, &mut head);
 //! # format.tail(Direction::Ingress, &Verdict::Rules(&rules), &mut tail);
+//! # let port = port_text("e0259ade-86de-482e-a717-f58258f7173f".parse().unwrap());
+//! # let prefix = Prefix { head: &head, port: &port, tail: &tail };
 //! # let time = Timestamp { unix_nanos: 1_525_511_107_000_123_456, utc_offset: 0 };
 //! # let packet = netlog_packet::Packet::decode(
 //! #     b"\xfa\x16\x3e\xec\x36\x32\xfa\x16\x3e\x50\xaa\xb5\x08\x00\
 //! #       \x45\x00\x00\x28\x8f\x1e\x40\x00\x3f\x06\xf2\x8b\xac\x18\x04\x0a\x0a\x00\x00\x04\
 //! #       \xba\xd1\x00\x50\xc3\xcb\xbc\x2a\x00\x00\x00\x00\x50\x02\x39\x08\x00\x00\x00\x00",
 //! # );
-//! # Recorder::new(format).write(time, &head, &tail, &packet, &mut line);
+//! # Recorder::new(format).write(time, &prefix, &packet, &mut line);
 //! # let version = env!("CARGO_PKG_VERSION");
 //! assert_eq!(
 //!     str::from_utf8(&line).unwrap().replace(",\"", ",\n\"").replace(version, "x.y.z"),
@@ -38,8 +41,6 @@
 //! "disposition_id":1,
 //! "cloud":{"provider":"OpenStack",
 //! "project_uid":"736672c700cd43e1bd321aeaf940365c"},
-//! "device":{"type_id":6,
-//! "interface_uid":"e0259ade-86de-482e-a717-f58258f7173f"},
 //! "metadata":{"version":"1.8.0",
 //! "product":{"name":"netlog",
 //! "vendor_name":"netlog",
@@ -50,6 +51,8 @@
 //! "security_control"],
 //! "tags":[{"name":"log_resource_ids",
 //! "values":["4522efdf-8d44-4e19-b237-64cafc49469b"]}]},
+//! "device":{"type_id":6,
+//! "interface_uid":"e0259ade-86de-482e-a717-f58258f7173f"},
 //! "firewall_rule":{"uid":"85c3a9a1-9d5c-4f5e-8f4a-2c41d0a7e1b2"},
 //! "observation_point_id":2,
 //! "connection_info":{"direction_id":1,
@@ -118,18 +121,17 @@ pub(super) fn head(scope: &Scope<'_>, out: &mut Vec<u8>) {
     });
     out.put(r#""cloud":{"provider":"OpenStack","project_uid":"#);
     out.string(scope.project_id);
-    out.put(r#"},"device":{"type_id":6,"interface_uid":"#);
-    out.id(&scope.port);
     out.put("},");
     out.put(METADATA);
     out.put(r#"["cloud","datetime","host","security_control"],"#);
     out.put(r#""tags":[{"name":"log_resource_ids","values":"#);
     out.ids(scope.logs);
-    out.put("}]},");
+    out.put(r#"}]},"device":{"type_id":6,"interface_uid":""#);
 }
 
 /// It ends inside `connection_info`.
 pub(super) fn tail(direction: Direction, verdict: &Verdict<'_>, out: &mut Vec<u8>) {
+    out.put(r#""},"#);
     match verdict {
         Verdict::Rules([]) => {}
         Verdict::Rules([rule, ..]) => {

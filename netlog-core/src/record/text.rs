@@ -5,7 +5,7 @@ use std::io::Write;
 use super::{Scope, Verdict};
 use crate::rule::Direction;
 
-/// `action=… project_id=… log_resource_ids=['…', '…'] vm_port=…`
+/// `action=… project_id=… log_resource_ids=['…', '…'] vm_port=`
 pub(super) fn head(scope: &Scope<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"action=");
     out.extend_from_slice(scope.action.as_str().as_bytes());
@@ -21,7 +21,7 @@ pub(super) fn head(scope: &Scope<'_>, out: &mut Vec<u8>) {
         let comma = if at == 0 { "" } else { ", " };
         append(out, format_args!("{comma}'{log}'"));
     }
-    append(out, format_args!("] vm_port={}", scope.port));
+    out.extend_from_slice(b"] vm_port=");
 }
 
 /// ` direction=… security_group_rule_id=…` or ` direction=… reason=…`
