@@ -98,6 +98,8 @@ pub struct Event<'a> {
 pub struct Suspect {
     /// The port's number.
     pub slot: Slot,
+    /// The port.
+    pub port: Uuid,
     /// What the firewall did.
     pub action: Action,
     /// Seen from the port.
@@ -750,14 +752,12 @@ impl Tables {
         }
     }
 
-    /// Whether the rules in these tables explain what the firewall did. What they do not know
-    /// the port of, they do not contradict.
-    pub fn explains(&self, suspect: &Suspect) -> bool {
-        let Some(port) = self.by_slot(suspect.slot) else {
-            return true;
-        };
+    /// Whether the rules in these tables explain what the firewall did; `None` where they do not
+    /// know the port.
+    pub fn explains(&self, suspect: &Suspect) -> Option<bool> {
+        let port = self.by_slot(suspect.slot)?;
         let allowed = self.allows(&port.class, suspect.direction, &suspect.packet);
-        allowed == (suspect.action == Action::Accept)
+        Some(allowed == (suspect.action == Action::Accept))
     }
 
     fn allows(&self, class: &PortClass, direction: Direction, packet: &Summary) -> bool {
@@ -797,6 +797,7 @@ impl Tables {
         let Some((asked, allowed)) = allowed else {
             scratch.suspects.push(Suspect {
                 slot: port.slot,
+                port: port.id,
                 action: Action::Accept,
                 direction,
                 packet: *packet,
@@ -884,6 +885,7 @@ impl Tables {
             reason = Reason::RuleNotApplied;
             scratch.suspects.push(Suspect {
                 slot: port.slot,
+                port: port.id,
                 action: Action::Drop,
                 direction,
                 packet: *packet,
@@ -1076,6 +1078,7 @@ pub(crate) mod testing {
     pub(crate) fn session(action: Action, dst_port: u16) -> Suspect {
         Suspect {
             slot: 1,
+            port: uuid::uuid!("11111111-0000-4000-8000-000000000001"),
             action,
             direction: Direction::Ingress,
             packet: tcp([10, 1, 0, 100], [10, 1, 0, 11], dst_port),

@@ -14,16 +14,27 @@
 //!  was just removed                  was known here
 //! ```
 //!
+//! Tables that do not know the port of a suspect, since nobody logs it, cannot tell. Those that
+//! were replaced explain nothing, so that drift shows from the first packet of a port that is newly
+//! logged; with those that come, the suspect is given up.
+//!
 //! Everything is bounded: when more suspects wait than there is room for, the one that waits
-//! longest is given up and counted as [`unjudged`](DriftWatch::unjudged), which raises no alarm.
+//! longest is given up. What is given up is counted as [`unjudged`](DriftWatch::unjudged), and
+//! raises no alarm.
 //! When tables change faster than [`DriftWatch::SNAPSHOTS`] times within the grace, the oldest
-//! are forgotten.
+//! are forgotten. Tables share what did not change, so that many of them take little.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::classify::{Suspect, Tables};
+use crate::explain::Shown;
+use crate::record::Action;
+use crate::rule::Direction;
 
 /// Watches suspects until it is known what to make of them.
 #[derive(Debug)]
@@ -43,7 +54,7 @@ impl DriftWatch {
     /// How many suspects can wait.
     pub const CAPACITY: usize = 1024;
     /// How many replaced tables are remembered.
-    pub const SNAPSHOTS: usize = 4;
+    pub const SNAPSHOTS: usize = 64;
 
     /// A watch that begins with these tables.
     pub fn new(grace: Duration, tables: Arc<Tables>) -> Self {
@@ -57,7 +68,7 @@ impl DriftWatch {
     }
 
     /// Takes note of the tables in force at `now`, a time since any fixed moment. Suspects that
-    /// new tables explain are cleared.
+    /// new tables explain are cleared; those of ports that they do not know are given up.
     pub fn tables(&mut self, tables: &Arc<Tables>, now: Duration) {
         if Arc::ptr_eq(&self.tables, tables) {
             return;
@@ -67,8 +78,12 @@ impl DriftWatch {
             self.replaced.pop_front();
         }
         self.replaced.push_back((now, old));
-        self.waiting
-            .retain(|(_, suspect)| !tables.explains(suspect));
+        let unjudged = &mut self.unjudged;
+        self.waiting.retain(|(_, suspect)| {
+            let explained = tables.explains(suspect);
+            *unjudged += u64::from(explained.is_none());
+            explained == Some(false)
+        });
     }
 
     /// Takes what the tables in force do not explain.
@@ -77,7 +92,7 @@ impl DriftWatch {
         if self
             .replaced
             .iter()
-            .any(|(_, tables)| tables.explains(suspect))
+            .any(|(_, tables)| tables.explains(suspect) == Some(true))
         {
             return;
         }
@@ -104,7 +119,8 @@ impl DriftWatch {
         self.waiting.front().map(|(until, _)| *until)
     }
 
-    /// How many suspects were given up because too many waited.
+    /// How many suspects were given up, because too many waited, or because their port is not
+    /// logged any more.
     pub const fn unjudged(&self) -> u64 {
         self.unjudged
     }
@@ -119,12 +135,61 @@ impl DriftWatch {
     }
 }
 
+/// What is told of drift: one of it stands for what else there was of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// The latest event.
+    pub event: Suspect,
+    /// How many of the same port, action and direction there were since the last report.
+    pub count: u64,
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let event = &self.event;
+        let what = match event.action {
+            Action::Accept => "accepted, and no known rule allows it",
+            Action::Drop => "dropped, and a rule allows it",
+        };
+        let (packet, direction) = (Shown(&event.packet), event.direction);
+        write!(f, "{direction} {packet} was {what}; {} such", self.count)
+    }
+}
+
+/// Sees to it that drift which goes on is told now and then, not each time.
+#[derive(Debug, Default)]
+pub struct DriftReports {
+    /// When something was last told, and what was not told since.
+    told: HashMap<(Uuid, Action, Direction), (Duration, u64)>,
+}
+
+impl DriftReports {
+    /// The least time between two reports of one port, action and direction.
+    pub const INTERVAL: Duration = Duration::from_secs(60);
+
+    /// Takes confirmed drift; what it returns is to be told now.
+    pub fn note(&mut self, event: &Suspect, now: Duration) -> Option<Drift> {
+        let kind = (event.port, event.action, event.direction);
+        let count = match self.told.get_mut(&kind) {
+            Some((at, untold)) if now.saturating_sub(*at) < Self::INTERVAL => {
+                *untold += 1;
+                return None;
+            }
+            Some((_, untold)) => *untold + 1,
+            None => 1,
+        };
+        self.told.insert(kind, (now, 0));
+        let event = *event;
+        Some(Drift { event, count })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::classify::testing::{fixture, session, tables_of};
     use crate::inventory::Inventory;
-    use crate::record::Action;
+    use crate::record::{Action, Format};
 
     const GRACE: Duration = DriftWatch::DEFAULT_GRACE;
 
@@ -208,6 +273,22 @@ mod tests {
     }
 
     #[test]
+    fn tables_that_did_not_know_the_port_explain_nothing() {
+        // A log object was made a moment ago.
+        let (without, _) = without_and_with();
+        let empty = Arc::new(Tables::empty(Format::default()));
+        let mut watch = DriftWatch::new(GRACE, Arc::clone(&empty));
+        watch.tables(&without, second(100));
+        watch.suspect(&suspect(Action::Accept), second(101));
+        assert_eq!(watch.confirmed(second(111)), Some(suspect(Action::Accept)));
+
+        // And one that is deleted leaves nobody to judge.
+        watch.suspect(&suspect(Action::Accept), second(112));
+        watch.tables(&empty, second(113));
+        assert_eq!((watch.deadline(), watch.unjudged()), (None, 1));
+    }
+
+    #[test]
     fn tables_that_change_for_another_reason_clear_nothing() {
         let (without, _) = without_and_with();
         let (same, _) = without_and_with();
@@ -218,6 +299,25 @@ mod tests {
         assert!(watch.confirmed(second(110)).is_some());
         assert!(watch.confirmed(second(110)).is_none());
         assert!(watch.confirmed(second(112)).is_some());
+    }
+
+    #[test]
+    fn drift_that_goes_on_is_told_now_and_then() {
+        let mut reports = DriftReports::default();
+        let count = |drift: Option<Drift>| drift.map(|drift| drift.count);
+        let accepted = suspect(Action::Accept);
+        assert_eq!(count(reports.note(&accepted, second(0))), Some(1));
+        assert_eq!(count(reports.note(&accepted, second(1))), None);
+        assert_eq!(count(reports.note(&accepted, second(59))), None);
+        // Another kind is news.
+        let dropped = suspect(Action::Drop);
+        assert_eq!(count(reports.note(&dropped, second(59))), Some(1));
+        let again = reports.note(&accepted, second(60)).unwrap();
+        assert_eq!(
+            again.to_string(),
+            "ingress tcp/4444 from 10.1.0.100 to 10.1.0.11 was accepted, and no known rule \
+             allows it; 3 such"
+        );
     }
 
     #[test]

@@ -514,7 +514,7 @@ const fn preposition(direction: Direction) -> &'static str {
 }
 
 /// A packet in short: `tcp/443 from 10.1.0.100 to 10.1.0.11`.
-struct Shown<'a>(&'a Summary);
+pub(crate) struct Shown<'a>(pub(crate) &'a Summary);
 
 impl Shown<'_> {
     /// What of the packet does not fit a rule.

@@ -4,15 +4,25 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod pipeline;
 mod rules;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write as _;
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::thread;
+use std::time::Instant;
 
 use netlog_lab::frames::Ends;
 use netlog_lab::{
-    Agent, Family, Host, LIMIT, Lab, Options, Record, SECOND, SECOND_EGRESS_DIRECT, Topology, until,
+    Agent, Family, Host, LIMIT, Lab, LabError, Options, Record, SECOND, SECOND_EGRESS_DIRECT,
+    Topology, until,
 };
+use pipeline::Pipeline;
 use rules::{Event, Log, Packet, Probe, Site};
+use serde_json::{Value, json};
 
 const ALPHA: &str = "0a000000000040008000000000000001";
 const BETA: &str = "0b000000000040008000000000000002";
@@ -101,20 +111,18 @@ fn packet(from: &'static Host, to: &'static Host, family: Family, probe: Probe) 
 }
 
 /// The frame of a packet, told from others by its mark.
-fn frame(packet: &Packet, mark: u16) -> Vec<u8> {
+fn frame(packet: &Packet, source_port: u16, mark: u16) -> Vec<u8> {
     let ends = Ends {
         mac: (packet.source_mac, packet.to.mac),
         ip: (packet.source, packet.destination),
         mark,
     };
-    // The same ports and sequence numbers everywhere: sessions between the same addresses of two
-    // networks differ in nothing else.
-    let source_port = 40_000;
     match packet.probe {
         Probe::Tcp(port) => ends.syn(source_port, port),
         Probe::Udp(port) => ends.udp(source_port, port, b"datagram"),
         Probe::Icmp(kind, code) | Probe::Icmpv6(kind, code) => {
-            ends.icmp(kind, code, [0x12, 0x34, 0, 1])
+            let [high, low] = source_port.to_be_bytes();
+            ends.icmp(kind, code, [high, low, 0, 1])
         }
         Probe::Sctp(port) => {
             // An INIT chunk (RFC 9260, 3.3.2) behind the common header.
@@ -155,6 +163,9 @@ struct Bench<'a> {
     /// Records seen so far.
     before: usize,
     marks: std::ops::RangeFrom<u16>,
+    /// The source port, or identifier, of every packet: sessions between the same addresses of two
+    /// networks differ in nothing else.
+    source_port: u16,
 }
 
 fn start(topology: &'static Topology) -> Lab {
@@ -180,6 +191,7 @@ impl<'a> Bench<'a> {
             names: BTreeMap::new(),
             before: 0,
             marks: 1..,
+            source_port: 40_000,
         };
         for log in &LOGS {
             bench.create(log);
@@ -214,7 +226,7 @@ impl<'a> Bench<'a> {
         let round: Round = self.marks.by_ref().zip(packets.iter().copied()).collect();
         let mut frames: Vec<Vec<u8>> = round
             .iter()
-            .map(|(mark, packet)| frame(packet, *mark))
+            .map(|(mark, packet)| frame(packet, self.source_port, *mark))
             .collect();
         // Nothing allows this one, and each sender or receiver of it logs drops.
         let name = match (from.network_id == self.host("bare1").network_id, from.name) {
@@ -225,7 +237,7 @@ impl<'a> Bench<'a> {
         };
         let fence = packet(from, self.host(name), Family::V4, Probe::Tcp(60_000));
         let end = self.marks.next().unwrap();
-        frames.push(frame(&fence, end));
+        frames.push(frame(&fence, self.source_port, end));
         self.lab.send_frames(from.name, &frames).unwrap();
         let records = until(LIMIT, "the record of the fence", || {
             let records = self.agent.records()?.split_off(self.before);
@@ -329,4 +341,454 @@ fn every_packet_is_told_by_its_rules_in_learning_mode() {
 #[test]
 fn every_packet_is_told_by_its_rules_with_explicitly_egress_direct() {
     every_packet_is_told_by_its_rules(&SECOND_EGRESS_DIRECT);
+}
+
+impl Bench<'_> {
+    /// Sends packets of one host, and sees to it that their records are those that must be there.
+    fn expect(&mut self, what: &str, packets: &[Packet]) {
+        let mut wrong = Vec::new();
+        self.check(packets, &mut wrong);
+        assert!(
+            wrong.is_empty(),
+            "{what}:\n{}\n{}",
+            wrong.join("\n"),
+            self.agent.stderr().unwrap()
+        );
+    }
+
+    /// Changes the inventory's file, and the inventory by which events are expected.
+    fn change_inventory(&mut self, change: impl FnOnce(&mut Value)) {
+        change(&mut self.site.inventory);
+        let path = self.agent.file("inventory.json");
+        fs::write(path, self.site.inventory.to_string()).unwrap();
+    }
+
+    /// Sends packets again and again until their records are as expected: a change of a file takes
+    /// a moment to be noticed.
+    fn expect_soon(&mut self, what: &str, packets: &[Packet]) {
+        let since = now();
+        until(LIMIT, what, || {
+            self.new_sessions();
+            let mut wrong = Vec::new();
+            self.check(packets, &mut wrong);
+            Ok(wrong.is_empty().then_some(()))
+        })
+        .unwrap_or_else(|error| panic!("{error}\n{}", self.agent.stderr().unwrap()));
+        println!("{what}: after {:?}", since.elapsed());
+    }
+
+    /// Some packets of a host to each neighbour.
+    fn sample(&self, from: &str) -> Vec<Packet> {
+        let from = self.host(from);
+        let probes = [
+            Probe::Tcp(80),
+            Probe::Tcp(5432),
+            Probe::Udp(53),
+            Probe::Icmp(8, 0),
+        ];
+        let to = self.lab.topology().neighbours(from);
+        to.flat_map(|to| probes.map(|probe| packet(from, to, Family::V4, probe)))
+            .collect()
+    }
+
+    /// Sends such packets of these hosts, and expects what has to be told of them.
+    fn expect_samples(&mut self, what: &str, hosts: &[&str]) {
+        for host in hosts {
+            self.new_sessions();
+            let sample = self.sample(host);
+            self.expect(what, &sample);
+        }
+    }
+
+    /// What is sent from now on belongs to no session that the switch or the agent knows.
+    fn new_sessions(&mut self) {
+        self.lab.ovs_appctl(&["dpctl/flush-conntrack"]).unwrap();
+        self.source_port += 1;
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a change takes is measured"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// The ofport that each port's DROP log flow matches, by the slot in its cookie.
+fn slots(lab: &Lab) -> Result<BTreeMap<String, String>, LabError> {
+    let flows = lab.flows(93)?;
+    let slot = |flow: &str| {
+        let cookie = flow.split_once("cookie=0x6e4c")?.1.split(',').next()?;
+        let ofport = flow.split_once("reg5=")?.1.split([' ', ',']).next()?;
+        Some((cookie[cookie.len() - 8..].to_owned(), ofport.to_owned()))
+    };
+    Ok(flows.lines().filter_map(slot).collect())
+}
+
+/// Waits until the log flows are for these ofports, by slot.
+fn wait_for_slots(bench: &Bench<'_>, expected: &BTreeMap<String, String>) {
+    let since = now();
+    until(LIMIT, "the log flows to follow their ports", || {
+        Ok((slots(bench.lab)? == *expected).then_some(()))
+    })
+    .unwrap_or_else(|error| {
+        let said = bench.agent.stderr().unwrap();
+        panic!(
+            "{error}\nexpected {expected:?}\ngot {:?}\n{said}",
+            slots(bench.lab)
+        )
+    });
+    println!("the log flows followed after {:?}", since.elapsed());
+}
+
+#[test]
+fn ports_that_come_go_and_move_while_the_agent_runs() {
+    let lab = start(&SECOND);
+    let recorded = Pipeline::of(&SECOND);
+    let mut pipeline = Pipeline::of(&SECOND);
+    let (web1, web2) = (lab.host("web1").unwrap(), lab.host("web2").unwrap());
+    let mut bench = Bench::new(&lab);
+    let with_web1 = slots(&lab).unwrap();
+    let (slot1, _) = with_web1
+        .iter()
+        .find(|(_, ofport)| **ofport == "0x3")
+        .unwrap();
+    let (slot2, _) = with_web1
+        .iter()
+        .find(|(_, ofport)| **ofport == "0xb")
+        .unwrap();
+    let mut without_web1 = with_web1.clone();
+    without_web1.remove(slot1);
+
+    lab.unplug("web1").unwrap();
+    pipeline.replace(&lab, recorded.without(&[web1.ofport]));
+    wait_for_slots(&bench, &without_web1);
+    let to_web2 = packet(bench.host("lb1"), web2, Family::V4, Probe::Tcp(80));
+    bench.expect("while web1 is not there", &[to_web2]);
+
+    // Neutron gives a port its flows when it has seen it.
+    lab.plug("web1").unwrap();
+    pipeline.replace(&lab, recorded.without(&[]));
+    wait_for_slots(&bench, &with_web1);
+    bench.expect_samples("web1 is there again", &["lb1", "web1", "extb"]);
+
+    lab.unplug("web1").unwrap();
+    pipeline.replace(&lab, recorded.without(&[web1.ofport]));
+    lab.plug_as("web1", 300).unwrap();
+    pipeline.replace(&lab, recorded.renumbered(&[(web1.ofport, 300)]));
+    let mut moved = with_web1.clone();
+    moved.insert(slot1.clone(), "0x12c".to_owned());
+    wait_for_slots(&bench, &moved);
+    bench.expect_samples("web1 has another ofport", &["lb1", "web1", "extb"]);
+
+    let request = |ofport: u16| format!("ofport_request={ofport}");
+    let (to_web2, to_300) = (request(web2.ofport), request(300));
+    let swap = [
+        ["--", "set", "Interface", "tapweb1", &to_web2],
+        ["--", "set", "Interface", "tapweb2", &to_300],
+    ];
+    lab.ovs_vsctl(&swap.concat()).unwrap();
+    let swapped = [(web1.ofport, web2.ofport), (web2.ofport, 300)];
+    pipeline.replace(&lab, recorded.renumbered(&swapped));
+    moved.insert(slot1.clone(), "0xb".to_owned());
+    moved.insert(slot2.clone(), "0x12c".to_owned());
+    wait_for_slots(&bench, &moved);
+    bench.expect_samples(
+        "web1 and web2 have swapped",
+        &["lb1", "web1", "web2", "extb"],
+    );
+
+    let totals = bench.agent.status().unwrap()["totals"].clone();
+    assert_eq!(totals["drifted"], 0, "{totals}");
+    bench.agent.terminate().unwrap();
+    lab.stop().unwrap();
+}
+
+/// The flows that Neutron makes of a rule for TCP to a port of a VM.
+fn ingress_flows(ofport: u16, tcp: u16) -> [String; 2] {
+    let flow = |state: &str, actions: &str| {
+        format!(
+            "table=82, priority=77,ct_state={state},tcp,reg5={ofport:#x},tp_dst={tcp} actions={actions}"
+        )
+    };
+    [
+        flow("+est-rel-rpl", &format!("output:{ofport}")),
+        flow(
+            "+new-est",
+            &format!("ct(commit,zone=NXM_NX_REG6[0..15]),output:{ofport},resubmit(,92)"),
+        ),
+    ]
+}
+
+/// A rule for TCP, as it stands in the inventory.
+fn ingress_rule(id: &str, tcp: u16) -> Value {
+    json!({
+        "id": id, "direction": "ingress", "ethertype": "IPv4", "protocol": "tcp",
+        "port_range_min": tcp, "port_range_max": tcp, "remote_ip_prefix": null,
+        "remote_group_id": null, "remote_address_group_id": null,
+    })
+}
+
+fn rules_of<'a>(inventory: &'a mut Value, group: &str) -> &'a mut Vec<Value> {
+    let groups = inventory["security_groups"].as_array_mut().unwrap();
+    let group = groups
+        .iter_mut()
+        .find(|known| known["name"] == group)
+        .unwrap();
+    group["security_group_rules"].as_array_mut().unwrap()
+}
+
+fn port_of<'a>(inventory: &'a mut Value, name: &str) -> &'a mut Value {
+    let ports = inventory["ports"].as_array_mut().unwrap();
+    ports.iter_mut().find(|port| port["name"] == name).unwrap()
+}
+
+const NEW_RULE: &str = "000004e2-0000-4000-8000-0000000000ff";
+
+#[test]
+fn an_inventory_that_changes_is_followed_at_once() {
+    let lab = start(&SECOND);
+    let recorded = Pipeline::of(&SECOND);
+    let mut pipeline = Pipeline::of(&SECOND);
+    let mut bench = Bench::new(&lab);
+    let (extb, lb1) = (lab.host("extb").unwrap(), lab.host("lb1").unwrap());
+    let [established, new] = ingress_flows(lb1.ofport, 8443);
+    let with_rule = recorded.with(&established).with(&new);
+
+    // A host outside that is no member of web and so is not allowed by lb.
+    let stranger = Packet {
+        source: "10.20.0.180".parse().unwrap(),
+        ..packet(extb, lb1, Family::V4, Probe::Tcp(8443))
+    };
+    bench.expect("no rule yet", &[stranger]);
+    bench.change_inventory(|inventory| {
+        rules_of(inventory, "lb").push(ingress_rule(NEW_RULE, 8443));
+    });
+    pipeline.replace(&lab, with_rule.without(&[]));
+    bench.expect_soon("a rule was added", &[stranger]);
+
+    let other = Packet {
+        probe: Probe::Udp(4000),
+        ..stranger
+    };
+    bench.expect("not a member yet", &[other]);
+    bench.change_inventory(|inventory| {
+        let mut member = port_of(inventory, "far1").clone();
+        member["id"] = "00000702-0000-4000-8000-000000000034".into();
+        member["name"] = "far4".into();
+        member["fixed_ips"] = json!([{ "ip_address": "10.20.0.180" }]);
+        inventory["ports"].as_array_mut().unwrap().push(member);
+    });
+    pipeline.replace(&lab, with_rule.with_remote("10.20.0.100", "10.20.0.180"));
+    bench.expect_soon("a member was added to a remote group", &[stranger, other]);
+
+    bench.change_inventory(|inventory| port_of(inventory, "lb1")["project_id"] = ALPHA.into());
+    let refused = Packet {
+        source: "10.20.0.181".parse().unwrap(),
+        ..other
+    };
+    bench.expect_soon("the port is another project's", &[stranger, other, refused]);
+    bench.change_inventory(|inventory| port_of(inventory, "lb1")["project_id"] = BETA.into());
+    bench.expect_soon(
+        "the port is back in its project",
+        &[stranger, other, refused],
+    );
+
+    // A connection that lives while its rule goes: the first packet after that is swallowed, the
+    // others are dropped where it is seen.
+    let listener = lab.tcp_listen("lb1", Family::V4, 8443).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut near = lab.tcp_connect("extb", None, address).unwrap();
+    let (_far, _) = listener.accept().unwrap();
+    bench.change_inventory(|inventory| {
+        rules_of(inventory, "lb").pop();
+        // Nor does the remote group allow it.
+        port_of(inventory, "far1")["security_groups"] = json!([]);
+    });
+    pipeline.replace(&lab, recorded.without_remote("10.20.0.100"));
+    let record = until(LIMIT, "the drop of a connection whose rule is gone", || {
+        // The datapath goes on for a moment by what it has cached.
+        near.write_all(b"anyone?").unwrap();
+        let records = bench.agent.records()?;
+        let withdrawn = |record: &&Record| record.cause == "rule-withdrawn";
+        Ok(records.iter().find(withdrawn).cloned())
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", bench.agent.stderr().unwrap()));
+    assert_eq!(bench.event(&record).what, "DROP:lb1:in");
+    assert_eq!(bench.event(&record).logs, ["beta-all".to_owned()].into());
+
+    let totals = bench.agent.status().unwrap()["totals"].clone();
+    assert_eq!(totals["drifted"], 0, "{totals}");
+    bench.agent.terminate().unwrap();
+    lab.stop().unwrap();
+}
+
+#[test]
+fn what_no_rule_explains_is_told_and_reported() {
+    let lab = start(&SECOND);
+    let recorded = Pipeline::of(&SECOND);
+    let mut pipeline = Pipeline::of(&SECOND);
+    let mut bench = Bench::new(&lab);
+    let host = |name| lab.host(name).unwrap();
+    let (extb, extg, lb1) = (host("extb"), host("extg"), host("lb1"));
+
+    // Somebody writes flows behind the API: they accept what no rule allows, in and out, and drop
+    // what one does.
+    let [_, to_lb1] = ingress_flows(lb1.ofport, 4444);
+    let [_, to_web1] = ingress_flows(host("web1").ofport, 4444);
+    let from_lb1 = format!(
+        "table=72, priority=77,ct_state=+new-est,tcp,reg5={:#x},tp_dst=4444 actions=resubmit(,73)",
+        lb1.ofport
+    );
+    let at_web3 = format!(
+        "table=82, priority=90,ct_state=+new-est,tcp,reg5={:#x},tp_dst=80 actions=resubmit(,93)",
+        host("web3").ofport
+    );
+    // And Neutron makes flows for a rule that the inventory will have in a moment.
+    let [_, early] = ingress_flows(lb1.ofport, 8443);
+    let foreign = [&to_lb1, &to_web1, &from_lb1, &at_web3, &early];
+    let flows = foreign
+        .iter()
+        .fold(recorded.without(&[]), |flows, flow| flows.with(flow));
+    pipeline.replace(&lab, flows);
+
+    let stranger = |to, tcp| Packet {
+        source: "10.20.0.180".parse().unwrap(),
+        ..packet(extb, to, Family::V4, Probe::Tcp(tcp))
+    };
+    let told = |bench: &mut Bench<'_>, packet: Packet| -> Vec<(String, String)> {
+        bench.new_sessions();
+        let (_, told) = bench.send(&[packet]);
+        let events = told.into_values().flatten();
+        events.map(|event| (event.what, event.cause)).collect()
+    };
+    let event = |what: &str, cause: &str| vec![(what.to_owned(), cause.to_owned())];
+    let accepted = event("ACCEPT:lb1:in", "none");
+    assert_eq!(told(&mut bench, stranger(lb1, 4444)), accepted);
+    assert_eq!(told(&mut bench, stranger(lb1, 4444)), accepted);
+    // The only log object that wants accepted sessions of web1 names a group, which allows nothing
+    // of the kind.
+    assert_eq!(told(&mut bench, stranger(host("web1"), 4444)), []);
+    let out = packet(lb1, extb, Family::V4, Probe::Tcp(4444));
+    assert_eq!(told(&mut bench, out), event("ACCEPT:lb1:out", "none"));
+    let dropped = packet(extg, host("web3"), Family::V4, Probe::Tcp(80));
+    assert_eq!(
+        told(&mut bench, dropped),
+        event("DROP:web3:in", "rule-not-applied")
+    );
+    assert_eq!(told(&mut bench, stranger(lb1, 8443)), accepted);
+    bench.change_inventory(|inventory| {
+        rules_of(inventory, "lb").push(ingress_rule(NEW_RULE, 8443));
+    });
+    bench.expect_soon("the rule came a moment later", &[stranger(lb1, 8443)]);
+
+    // The time of grace is 10 s.
+    let drifted = |status: &Value| -> BTreeMap<String, u64> {
+        let ports = status["ports"].as_array().unwrap().iter();
+        let of_port = |port: &Value| {
+            let count = port["drifted"].as_u64().filter(|count| *count > 0)?;
+            Some((port["name"].as_str()?.to_owned(), count))
+        };
+        ports.filter_map(of_port).collect()
+    };
+    let expected: BTreeMap<String, u64> = [("lb1", 3), ("web1", 1), ("web3", 1)]
+        .map(|(name, n)| (name.to_owned(), n))
+        .into();
+    until(LIMIT, "what drifted to be counted", || {
+        let drifted = drifted(&bench.agent.status()?);
+        Ok((drifted == expected).then_some(()))
+    })
+    .unwrap_or_else(|error| panic!("{error}: {:?}", bench.agent.status()));
+    let totals = bench.agent.status().unwrap()["totals"].clone();
+    assert_eq!(totals["drifted"], 5, "{totals}");
+
+    let audit = fs::read_to_string(bench.agent.file("audit.log")).unwrap();
+    let reports: Vec<Value> = audit
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|entry| entry["target"]["typeURI"] == "service/network/port")
+        .collect();
+    let reported: BTreeSet<&str> = reports
+        .iter()
+        .map(|entry| entry["target"]["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(reported, BTreeSet::from(["lb1", "web1", "web3"]), "{audit}");
+    // Of lb1 two things have drifted: sessions in, and sessions out.
+    assert_eq!(reports.len(), 4, "{audit}");
+    let said = bench.agent.stderr().unwrap();
+    assert!(
+        said.contains("the switch and the known rules do not agree"),
+        "{said}"
+    );
+    bench.agent.terminate().unwrap();
+    lab.stop().unwrap();
+}
+
+#[test]
+fn log_objects_that_come_and_go_while_traffic_runs() {
+    let lab = start(&SECOND);
+    let mut bench = Bench::new(&lab);
+    let (extb, bare1) = (lab.host("extb").unwrap(), lab.host("bare1").unwrap());
+    let log = Log {
+        target: Some("bare1"),
+        ..log("bare1-drop", GAMMA, "DROP")
+    };
+    let mut told: BTreeMap<u16, Vec<BTreeSet<String>>> = BTreeMap::new();
+    let mut stretches: Vec<(RangeInclusive<u16>, bool)> = Vec::new();
+    let (sent, done) = (AtomicU16::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for mark in 1.. {
+                let packet = packet(extb, bare1, Family::V4, Probe::Tcp(4000));
+                lab.send_frames("extb", &[frame(&packet, 40_000, mark)])
+                    .unwrap();
+                sent.store(mark, Ordering::SeqCst);
+                if done.load(Ordering::SeqCst) {
+                    return;
+                }
+            }
+        });
+        // A while in which the log object wants the frames or does not, up to one that is recorded:
+        // gamma-drop wants them all. Between two of them, while a command runs, it may be either.
+        let stretch = |bench: &Bench<'_>| {
+            let first = sent.load(Ordering::SeqCst) + 2;
+            let last = until(LIMIT, "20 records more", || {
+                let records = bench.agent.records()?;
+                let last = records.last().map_or(0, mark_of);
+                Ok((last > first + 20).then_some(last))
+            });
+            first..=last.unwrap()
+        };
+        stretches.push((stretch(&bench), false));
+        bench.create(&log);
+        for _ in 0..3 {
+            stretches.push((stretch(&bench), true));
+            bench
+                .agent
+                .netlog_ok(&["log", "set", "--disable", log.name])
+                .unwrap();
+            stretches.push((stretch(&bench), false));
+            bench
+                .agent
+                .netlog_ok(&["log", "set", "--enable", log.name])
+                .unwrap();
+        }
+        done.store(true, Ordering::SeqCst);
+    });
+    for record in bench.agent.records().unwrap() {
+        told.entry(mark_of(&record))
+            .or_default()
+            .push(bench.event(&record).logs);
+    }
+    for (marks, wanted) in stretches {
+        let mut logs = vec!["gamma-drop".to_owned()];
+        logs.extend(wanted.then(|| log.name.to_owned()));
+        let expected = [logs.into_iter().collect()];
+        for mark in marks {
+            assert_eq!(told[&mark], expected, "frame {mark}");
+        }
+    }
+    bench.agent.terminate().unwrap();
+    lab.stop().unwrap();
 }

@@ -168,7 +168,8 @@ pub fn run(config: &Config, locations: &[Location]) -> Result<(), Error> {
         port_register: profile.port_register,
         // The standard library keys its own tables with randomness from the system.
         seed: RandomState::new().hash_one(0),
-    });
+    })
+    .telling_of_drift(tell(&sender, Message::Drift));
     let socket = config.ovs.management_socket();
     let switch = Switch::start(socket, profile, pipeline, tell(&sender, Message::Switch))?;
     let agent = Agent::new(

@@ -14,6 +14,7 @@ use std::sync::{Arc, mpsc};
 use arc_swap::ArcSwap;
 use netlog_core::audit::{Action, Outcome};
 use netlog_core::classify::Tables;
+use netlog_core::drift::Drift;
 use netlog_core::flow::{AttachedPort, FlowProfile, LogFlow};
 use netlog_core::inventory::Inventory;
 use netlog_core::ledger::Ledger;
@@ -46,6 +47,8 @@ pub(super) enum Message {
     Ovsdb(ovsdb::Event),
     /// News of the connection to the switch.
     Switch(switch::Event),
+    /// The switch does what the known rules do not explain.
+    Drift(Drift),
     /// The policy file was read again.
     Policy(Result<Policy, PolicyFileError>),
     /// Read again what can be read again.
@@ -151,6 +154,7 @@ impl Agent {
                 Message::Logs(done) => self.logs_changed(done),
                 Message::Ovsdb(event) => self.ovsdb(event),
                 Message::Switch(event) => self.switch_event(event),
+                Message::Drift(drift) => self.drifted(&drift),
             }
         }
         self.switch.stop();
@@ -409,6 +413,17 @@ impl Agent {
                 self.tell_of_bridge(Outcome::Failure, message);
             }
         }
+    }
+
+    /// Raises an alarm: somebody changed the switch behind the API, or the inventory is stale.
+    fn drifted(&self, drift: &Drift) {
+        let id = drift.event.port;
+        let inventory = self.parts.inventory.load();
+        let port = audit::port(id, inventory.port(id));
+        let name = port.name.as_deref().unwrap_or_default();
+        warn!(port = %id, name, "the switch and the known rules do not agree: {drift}");
+        let audit = &self.parts.audit;
+        audit.record(&audit.saw(Outcome::Failure, port).message(drift));
     }
 
     /// Tells the audit log what is seen of the bridge.

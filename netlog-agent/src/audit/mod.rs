@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use netlog_core::audit::{Action, Event, Host, Outcome, Resource};
+use netlog_core::inventory::Port;
 use netlog_core::log::LogObject;
 use netlog_ratelimit::Quota;
 use netlog_sink::Worker;
@@ -138,6 +139,17 @@ pub fn log_limit_changed(initiator: Resource, change: &limits::LogChange) -> Eve
     };
     let event = attach(event, "before", change.before);
     attach(event, "after", change.after)
+}
+
+/// A port in an entry, which the inventory may not hold any more.
+pub fn port(id: Uuid, port: Option<&Port>) -> Resource {
+    Resource {
+        name: port
+            .map(|port| port.name.clone())
+            .filter(|name| !name.is_empty()),
+        project_id: port.map(|port| port.project_id.clone()),
+        ..Resource::new("service/network/port", id.to_string())
+    }
 }
 
 /// A bridge in an entry.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
 use netlog_core::classify::{Classified, Observation, Scratch, Tables};
-use netlog_core::drift::DriftWatch;
+use netlog_core::drift::{Drift, DriftReports, DriftWatch};
 use netlog_core::flow::Cookie;
 use netlog_core::ledger::Ledger;
 use netlog_core::record::{Action, Recorder, Timestamp};
@@ -52,6 +52,9 @@ pub struct Pipeline {
     ledger: Arc<Ledger>,
     sessions: SessionTable,
     drift: DriftWatch,
+    drift_reports: DriftReports,
+    /// Whom drift is told.
+    tell_of_drift: Box<dyn FnMut(Drift) + Send>,
     scratch: Scratch,
     recorder: Recorder,
     clock: LocalClock,
@@ -84,6 +87,8 @@ impl Pipeline {
         let time = clock.now();
         Self {
             drift: DriftWatch::new(DriftWatch::DEFAULT_GRACE, tables.load_full()),
+            drift_reports: DriftReports::default(),
+            tell_of_drift: Box::new(|_| {}),
             tables: Cache::new(tables),
             limiter: Limiter::new(**limits.load()),
             limits: Cache::new(limits),
@@ -106,9 +111,18 @@ impl Pipeline {
         }
     }
 
+    /// The same pipeline, which tells somebody of drift.
+    #[must_use]
+    pub fn telling_of_drift(self, tell: impl FnMut(Drift) + Send + 'static) -> Self {
+        Self {
+            tell_of_drift: Box::new(tell),
+            ..self
+        }
+    }
+
     /// To call before each read, with the time on the monotonic clock: the packet-ins of one read
     /// share it. Limits that have changed take effect, records whose time has come leave the
-    /// limiter's queue, and drift that has had its time of grace is counted.
+    /// limiter's queue, and drift that has had its time of grace is counted and told.
     pub fn begin(&mut self, now: Duration) {
         self.now = now;
         self.time = self.clock.now();
@@ -120,6 +134,9 @@ impl Pipeline {
             self.drift.tables(self.tables.load(), now);
             while let Some(suspect) = self.drift.confirmed(now) {
                 self.ledger.port(suspect.slot).drifted.add(1);
+                if let Some(drift) = self.drift_reports.note(&suspect, now) {
+                    (self.tell_of_drift)(drift);
+                }
             }
             self.ledger.drift_unjudged.set(self.drift.unjudged());
         }
