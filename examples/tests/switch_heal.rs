@@ -4,12 +4,15 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use netlog_lab::frames::Ends;
 use netlog_lab::{
     Agent, BR_INT, Family, HOSTS, LIMIT, Lab, LabError, Options, Record, Site, until,
 };
+use nix::sys::signal::Signal;
 
 /// Events have to come again within this time. The aim is a second; the machine may be busy.
 const RESUME: Duration = Duration::from_secs(5);
@@ -117,6 +120,100 @@ fn heals(what: &str, named: &[&str], harm: impl FnOnce(&Lab)) {
     }
     agent.terminate().unwrap();
     lab.stop().unwrap();
+}
+
+/// Lets `harm` happen and 20 packets be dropped at vm1 while the agent is held, and sees to it that
+/// the report says how many were lost.
+fn reports_loss(named: &str, harm: impl FnOnce(&Lab)) {
+    let lab = start();
+    let agent = Agent::start(&lab, "").unwrap();
+    create_log(&agent, "All", None);
+    wait_for_events(&lab, &agent, now());
+    until(LIMIT, "the packets to be counted", || {
+        let flows = lab.flows(93)?;
+        let mut of_vm1 = flows.lines().filter(|flow| flow.contains("reg5=0x1 "));
+        Ok(of_vm1
+            .any(|flow| !flow.contains("n_packets=0,"))
+            .then_some(()))
+    })
+    .unwrap_or_else(|error| panic!("{error}: {}", lab.flows(93).unwrap()));
+    // The agent looks once a second, and nothing but time shows when it has.
+    let counted = now();
+    until(LIMIT, "the agent to look at the counters", || {
+        Ok((counted.elapsed() > Duration::from_millis(2_500)).then_some(()))
+    })
+    .unwrap();
+    let said = agent.stderr().unwrap().len();
+    agent.process().signal(Signal::SIGSTOP).unwrap();
+    harm(&lab);
+    let ends = Ends::between(
+        netlog_lab::host("ext1").unwrap(),
+        netlog_lab::host("vm1").unwrap(),
+        Family::V4,
+    );
+    let frames: Vec<_> = (40_000..40_020)
+        .map(|port| ends.syn(port, 4444).unwrap())
+        .collect();
+    lab.send_frames("ext1", &frames).unwrap();
+    until(LIMIT, "the packets to be looked up", || {
+        let tables = lab.ovs_ofctl(&["dump-tables", BR_INT])?;
+        let looked_up = tables.split_once("table 93:").unwrap().1;
+        let count = looked_up.split_once("lookup=").unwrap().1;
+        let count: u64 = count.split(',').next().unwrap().parse().unwrap();
+        Ok((count >= 20).then_some(()))
+    })
+    .unwrap();
+    agent.process().signal(Signal::SIGCONT).unwrap();
+    let report = until(LIMIT, "a report of what was lost", || {
+        let says = agent.stderr()?;
+        let report = says[said..].lines().find(|line| line.contains("unlogged"));
+        Ok(report.map(str::to_owned))
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", agent.stderr().unwrap()));
+    println!("{report}");
+    assert!(report.contains(named), "{report}");
+    let audit = fs::read_to_string(agent.file("audit.log")).unwrap();
+    assert!(audit.contains(named), "{audit}");
+    agent.terminate().unwrap();
+    lab.stop().unwrap();
+}
+
+#[test]
+fn loss_by_deleted_flows_is_told() {
+    reports_loss(
+        "at most 20 packets passed tables 91, 92, 93 unlogged",
+        |lab| {
+            let ours = "cookie=0x6e4c000000000000/0xffff000000000000";
+            lab.ovs_ofctl(&["del-flows", BR_INT, ours]).unwrap();
+        },
+    );
+}
+
+#[test]
+fn loss_by_a_flushed_table_is_told() {
+    reports_loss("at most 20 packets passed table 93 unlogged", |lab| {
+        lab.ovs_ofctl(&["del-flows", BR_INT, "table=93"]).unwrap();
+    });
+}
+
+#[test]
+fn loss_by_changed_flows_is_told() {
+    reports_loss("at most 20 packets passed table 93 unlogged", |lab| {
+        let ours = "table=93,cookie=0x6e4c000000000000/0xffff000000000000,actions=drop";
+        lab.ovs_ofctl(&["mod-flows", BR_INT, ours]).unwrap();
+    });
+}
+
+#[test]
+fn loss_by_a_restart_of_vswitchd_is_told() {
+    reports_loss(
+        "at most 20 packets passed tables 91, 92, 93 unlogged; of the last",
+        |lab| {
+            lab.kill_vswitchd().unwrap();
+            lab.start_vswitchd().unwrap();
+            lab.load_pipeline().unwrap();
+        },
+    );
 }
 
 #[test]

@@ -164,6 +164,15 @@ pub struct LogFlow {
 }
 
 impl FlowProfile {
+    /// The table that log flows of this kind are in.
+    pub const fn table(&self, kind: FlowKind) -> u8 {
+        match kind {
+            FlowKind::EgressAccept => self.accepted_egress_table,
+            FlowKind::IngressAccept | FlowKind::SameHostAccept => self.accepted_ingress_table,
+            FlowKind::Drop | FlowKind::SameHostDrop => self.dropped_table,
+        }
+    }
+
     /// The log flows of one port.
     ///
     /// A port that logs only DROP needs one flow. A port that logs ACCEPT needs four: sessions to
@@ -171,21 +180,14 @@ impl FlowProfile {
     /// where the destination's verdict is reported.
     pub fn log_flows(&self, plan: &PortPlan, slot: Slot, ofport: u32) -> Vec<LogFlow> {
         let flow = |kind| {
-            let (table, matches) = match kind {
-                FlowKind::EgressAccept => {
-                    (self.accepted_egress_table, FlowMatch::PortRegister(ofport))
+            let matches = match kind {
+                FlowKind::EgressAccept | FlowKind::IngressAccept | FlowKind::Drop => {
+                    FlowMatch::PortRegister(ofport)
                 }
-                FlowKind::IngressAccept => {
-                    (self.accepted_ingress_table, FlowMatch::PortRegister(ofport))
-                }
-                FlowKind::Drop => (self.dropped_table, FlowMatch::PortRegister(ofport)),
-                FlowKind::SameHostAccept => {
-                    (self.accepted_ingress_table, FlowMatch::InPort(ofport))
-                }
-                FlowKind::SameHostDrop => (self.dropped_table, FlowMatch::InPort(ofport)),
+                FlowKind::SameHostAccept | FlowKind::SameHostDrop => FlowMatch::InPort(ofport),
             };
             LogFlow {
-                table,
+                table: self.table(kind),
                 priority: match matches {
                     FlowMatch::PortRegister(_) => self.priority,
                     FlowMatch::InPort(_) => self.same_host_priority,

@@ -378,6 +378,12 @@ impl Agent {
                 let message = format_args!("log flows are in force again after {gap} ms: {harm}");
                 audit.record(&healed.message(message));
             }
+            switch::Event::Missed(missed) => {
+                let bridge = &self.parts.bridge;
+                warn!("while log flows on bridge {bridge} were not in force, {missed}");
+                let message = format_args!("while log flows were not in force, {missed}");
+                self.tell_of_bridge(Outcome::Failure, message);
+            }
             switch::Event::Unmetered { reason } => {
                 warn!(
                     "bridge {} does not meter all logged ports, so that a flood on one can cost \

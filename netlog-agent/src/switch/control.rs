@@ -49,7 +49,7 @@ impl<F: FnMut(Event)> Thread<F> {
             backoff: Backoff::new(RECONNECT.0, RECONNECT.1),
             detached: Some(String::new()),
             reconciler: Reconciler::new(profile),
-            counter: Counter::new(),
+            counter: Counter::new(profile),
         }
     }
 
@@ -100,7 +100,9 @@ impl<F: FnMut(Event)> Thread<F> {
             let now = clock::monotonic();
             while let Some(event) = link.connection.poll_event() {
                 self.counter.hear(&event, now, &mut self.tell);
-                self.reconciler.hear(event, now, &mut self.tell);
+                let (counter, tell) = (&mut self.counter, &mut self.tell);
+                let mut tell = |event| tell_counter(counter, event, now, tell);
+                self.reconciler.hear(event, now, &mut tell);
             }
             self.counter.tell_ends(&mut self.tell);
             if self.counter.has_read() {
@@ -167,7 +169,9 @@ impl<F: FnMut(Event)> Thread<F> {
             }
             .map_err(|error| Lost::Request(error.to_string()))
         };
-        self.reconciler.advance(now, ask, &mut self.tell)?;
+        let (counter, tell) = (&mut self.counter, &mut self.tell);
+        let mut tell = |event| tell_counter(counter, event, now, tell);
+        self.reconciler.advance(now, ask, &mut tell)?;
         if self.reconciler.is_quiet() {
             let ask = |request| connection.request(multipart(request), now);
             let asked = self.counter.advance(now, ask);
@@ -175,6 +179,14 @@ impl<F: FnMut(Event)> Thread<F> {
         }
         Ok(())
     }
+}
+
+/// Tells of something, and the counter what it has to know of it.
+fn tell_counter(counter: &mut Counter, event: Event, now: Duration, tell: &mut impl FnMut(Event)) {
+    if let Event::Healed { harm, gap } = &event {
+        counter.healed(harm, *gap, now);
+    }
+    tell(event);
 }
 
 /// A connection that is told of flows that go, of what others do to meters, and of nothing else.

@@ -30,7 +30,7 @@ use std::time::Duration;
 use netlog_core::flow::{FlowProfile, LogFlow};
 use netlog_ratelimit::Limits;
 
-pub use self::count::{Count, CounterState, Counts};
+pub use self::count::{Count, CounterState, Counts, Missed};
 pub use self::harm::{Harm, Obstacle, Obstruction};
 use crate::pipeline::Pipeline;
 
@@ -69,6 +69,8 @@ pub enum Event {
         /// confirmed the repair.
         gap: Duration,
     },
+    /// What was lost by harm that was [`Healed`](Self::Healed), once the switch has counted it.
+    Missed(Missed),
     /// The switch does not meter the packet-ins of some or all ports, though there are limits.
     /// Their log flows are in force all the same.
     Unmetered {

@@ -1,7 +1,7 @@
 //! The counter against a model of a switch, and of a ledger that adds up what is told.
 
 use netlog_core::flow::FlowKind;
-use netlog_ofp::multipart::{FlowStats, MeterBandStats, MeterStats};
+use netlog_ofp::multipart::{FlowStats, MeterBandStats, MeterStats, TableStats};
 use netlog_ofp::{FlowFlags, FlowRemovedReason, Match};
 use proptest::prelude::*;
 
@@ -37,11 +37,14 @@ struct Scene {
     now: Duration,
     flows: BTreeMap<Cookie, Thing>,
     meters: BTreeMap<Slot, Thing>,
+    /// How many packets were looked up in table 93.
+    looked_up: u64,
     /// Last counts on their way.
     removed: Vec<(Duration, FlowRemoved)>,
     /// How long the switch takes for an answer.
     takes: Duration,
     told: Vec<Event>,
+    missed: Vec<Missed>,
     /// What each flow really matched.
     matched: BTreeMap<Cookie, u64>,
     ledger: BTreeMap<Cookie, Sum>,
@@ -51,16 +54,18 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let now = Duration::from_secs(100);
-        let mut counter = Counter::new();
+        let mut counter = Counter::new(FlowProfile::default());
         counter.attach(now);
         Self {
             counter,
             now,
             flows: BTreeMap::new(),
             meters: BTreeMap::new(),
+            looked_up: 0,
             removed: Vec::new(),
             takes: Duration::from_millis(1),
             told: Vec::new(),
+            missed: Vec::new(),
             matched: BTreeMap::new(),
             ledger: BTreeMap::new(),
             asked: 0,
@@ -77,7 +82,9 @@ impl Scene {
         self.flows.insert(cookie(slot), thing);
     }
 
+    /// Packets come to the table, and to the flow if it is there.
     fn pass(&mut self, slot: Slot, packets: u64) {
+        self.looked_up += packets;
         if let Some(flow) = self.flows.get_mut(&cookie(slot)) {
             flow.packets += packets;
             *self.matched.entry(cookie(slot)).or_default() += packets;
@@ -90,7 +97,10 @@ impl Scene {
             return;
         };
         if flow.tells_end {
-            let at = self.now + delay;
+            // The flows of one place come to their ends one after the other.
+            let pending = self.removed.iter().rev();
+            let mut before = pending.filter(|(_, end)| end.cookie == cookie(slot).to_bits());
+            let at = (self.now + delay).max(before.next().map_or(self.now, |(at, _)| *at));
             let removed = FlowRemoved {
                 cookie: cookie(slot).to_bits(),
                 priority: 100,
@@ -108,6 +118,7 @@ impl Scene {
     }
 
     fn restart(&mut self) {
+        self.looked_up = 0;
         self.flows.clear();
         self.meters.clear();
         self.disconnect();
@@ -147,6 +158,7 @@ impl Scene {
                 None => return,
                 Some(MultipartRequest::Flow(_)) => MultipartReply::Flow(self.flow_stats()),
                 Some(MultipartRequest::Meter(_)) => MultipartReply::Meter(self.meter_stats()),
+                Some(MultipartRequest::Table) => MultipartReply::Table(self.table_stats()),
                 Some(request) => panic!("{request:?}"),
             };
             self.asked += 1;
@@ -162,8 +174,13 @@ impl Scene {
         self.counter.hear(event, self.now, &mut tell);
         self.counter.tell_ends(&mut tell);
         for event in told.drain(..) {
-            let Event::Counted(counts) = event else {
-                panic!("{event:?}");
+            let counts = match event {
+                Event::Counted(counts) => counts,
+                Event::Missed(missed) => {
+                    self.missed.push(missed);
+                    continue;
+                }
+                event => panic!("{event:?}"),
             };
             for Count { of, more, counter } in counts.flows {
                 let sum = self.ledger.entry(of).or_default();
@@ -220,6 +237,26 @@ impl Scene {
         all
     }
 
+    fn table_stats(&self) -> Vec<TableStats> {
+        let stats = |(table_id, lookup_count)| TableStats {
+            table_id,
+            lookup_count,
+            ..TableStats::default()
+        };
+        [(0, 1_000_000), (93, self.looked_up)].map(stats).to_vec()
+    }
+
+    /// The reconciler says that flows were put back.
+    fn healed(&mut self, missing: &[Slot], altered: &[Slot], detached: bool, gap: Duration) {
+        let harm = Harm {
+            missing: missing.iter().copied().map(cookie).collect(),
+            altered: altered.iter().copied().map(cookie).collect(),
+            detached,
+            ..Harm::default()
+        };
+        self.counter.healed(&harm, gap, self.now);
+    }
+
     fn sum(&self, slot: Slot) -> Sum {
         self.ledger.get(&cookie(slot)).copied().unwrap_or_default()
     }
@@ -239,22 +276,22 @@ fn what_is_counted_is_told_every_second() {
     assert_eq!(scene.sum(1).matched, 5);
     scene.wait(SECOND);
     assert_eq!(scene.sum(1).matched, 7);
-    assert_eq!(scene.asked, 4, "flows and meters, twice");
+    assert_eq!(scene.asked, 8, "tables, flows, meters and tables, twice");
 }
 
 #[test]
 fn a_switch_that_takes_long_is_asked_rarely() {
     let mut scene = Scene::new();
-    scene.takes = Duration::from_millis(50);
+    scene.takes = Duration::from_millis(25);
     scene.wait(SECOND);
-    assert_eq!(scene.asked, 2);
+    assert_eq!(scene.asked, 4);
     scene.wait(8 * SECOND);
-    assert_eq!(scene.asked, 2);
+    assert_eq!(scene.asked, 4);
     scene.wait(2 * SECOND);
-    assert_eq!(scene.asked, 4, "100 ms of 10 s");
+    assert_eq!(scene.asked, 8, "100 ms of 10 s");
     scene.takes = SECOND;
     scene.wait(100 * SECOND);
-    assert_eq!(scene.asked, 4 + 2 * 4);
+    assert_eq!(scene.asked, 8 + 4 * 4);
 }
 
 #[test]
@@ -272,6 +309,23 @@ fn the_last_count_of_a_flow_is_told_beside_what_its_successor_counts() {
     scene.wait(2 * SECOND);
     let whole = Sum {
         matched: 127,
+        ended: 1,
+        lost: 0,
+    };
+    assert_eq!(scene.sum(1), whole);
+}
+
+#[test]
+fn an_end_that_is_heard_late_is_that_of_the_counter_that_was_told() {
+    let mut scene = Scene::new();
+    scene.add(1);
+    scene.pass(1, 100);
+    scene.wait(2 * SECOND);
+    scene.delete(1, SECOND / 10);
+    scene.now += 3 * SECOND;
+    scene.wait(SECOND / 10);
+    let whole = Sum {
+        matched: 100,
         ended: 1,
         lost: 0,
     };
@@ -381,8 +435,8 @@ fn only_our_meters_are_told() {
     };
     scene.meters.insert(3, meter);
     let mut told = Vec::new();
-    let mut counter = std::mem::replace(&mut scene.counter, Counter::new());
-    for _ in 0..2 {
+    let mut counter = std::mem::replace(&mut scene.counter, Counter::new(FlowProfile::default()));
+    for _ in 0..4 {
         let mut request = None;
         let ask = |asked| {
             request = Some(asked);
@@ -391,7 +445,8 @@ fn only_our_meters_are_told() {
         counter.advance(scene.now, ask).unwrap();
         let reply = match request {
             Some(MultipartRequest::Flow(_)) => MultipartReply::Flow(Vec::new()),
-            _ => MultipartReply::Meter(scene.meter_stats()),
+            Some(MultipartRequest::Meter(_)) => MultipartReply::Meter(scene.meter_stats()),
+            _ => MultipartReply::Table(Vec::new()),
         };
         let xid = Xid(7);
         let answer = LinkEvent::Multipart { xid, reply };
@@ -411,12 +466,92 @@ fn only_our_meters_are_told() {
     assert_eq!(counts.meters, [count]);
 }
 
+#[test]
+fn what_passed_a_table_without_its_log_flows_is_told() {
+    let mut scene = Scene::new();
+    scene.add(1);
+    scene.pass(1, 100);
+    scene.pass(9, 50);
+    scene.wait(2 * SECOND);
+    scene.pass(1, 3);
+    scene.delete(1, SECOND);
+    scene.pass(1, 7);
+    scene.wait(SECOND / 10);
+    scene.add(1);
+    scene.healed(&[1], &[], false, SECOND / 10);
+    scene.pass(1, 1000);
+    scene.wait(SECOND);
+    assert!(scene.missed.is_empty());
+    scene.wait(SECOND);
+    let missed = Missed {
+        tables: BTreeSet::from([93]),
+        packets: Some(7),
+        altered: 0,
+        uncounted: None,
+    };
+    assert_eq!(scene.missed, [missed]);
+    assert_eq!(
+        scene.missed[0].to_string(),
+        "at most 7 packets passed table 93 unlogged"
+    );
+    scene.wait(5 * SECOND);
+    assert_eq!(scene.missed.len(), 1);
+}
+
+#[test]
+fn what_a_changed_flow_matched_is_lost() {
+    let mut scene = Scene::new();
+    scene.add(1);
+    scene.pass(1, 100);
+    scene.wait(2 * SECOND);
+    // Somebody has it do nothing; then it is deleted and added again.
+    scene.pass(1, 5);
+    scene.wait(SECOND / 10);
+    scene.delete(1, SECOND);
+    scene.add(1);
+    scene.healed(&[], &[1], false, SECOND / 10);
+    scene.wait(3 * SECOND);
+    let missed = Missed {
+        tables: BTreeSet::from([93]),
+        packets: Some(5),
+        altered: 0,
+        uncounted: None,
+    };
+    assert_eq!(scene.missed, [missed]);
+}
+
+#[test]
+fn after_a_restart_all_that_was_not_counted_is_named() {
+    let mut scene = Scene::new();
+    scene.add(1);
+    scene.pass(1, 100);
+    scene.wait(2 * SECOND);
+    scene.wait(SECOND / 2);
+    scene.restart();
+    let gone = scene.now;
+    scene.pass(1, 9);
+    scene.now += SECOND / 10;
+    scene.add(1);
+    scene.pass(1, 4);
+    let gap = scene.now.saturating_sub(gone);
+    scene.healed(&[1], &[], true, gap);
+    scene.wait(3 * SECOND);
+    let [missed] = &*scene.missed else {
+        panic!("{:?}", scene.missed);
+    };
+    assert_eq!(missed.packets, Some(9));
+    let uncounted = missed.uncounted.unwrap();
+    assert!((SECOND / 4..SECOND).contains(&uncounted), "{uncounted:?}");
+}
+
 /// Something that happens on a switch.
 #[derive(Clone, Debug)]
 enum Happening {
     Pass(Slot, u64),
     /// The flow goes, and comes back after a while.
     Flush(Slot, u64, u64),
+    /// We are not scheduled for so long.
+    Stall(u64),
     Wait(u64),
     Disconnect,
     Restart,
@@ -429,6 +564,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => (slot, 0u64..4000, 10u64..500)
             .prop_map(|(slot, delay, gap)| Happening::Flush(slot, delay, gap)),
         3 => (300u64..3000).prop_map(Happening::Wait),
+        1 => (0u64..3000).prop_map(Happening::Stall),
         1 => Just(Happening::Disconnect),
         1 => Just(Happening::Restart),
     ]
@@ -453,14 +589,15 @@ proptest! {
                     scene.wait(Duration::from_millis(gap));
                     scene.add(slot);
                 }
+                Happening::Stall(millis) => scene.now += Duration::from_millis(millis),
                 Happening::Wait(millis) => scene.wait(Duration::from_millis(millis)),
                 Happening::Disconnect => {
-                    scene.wait(5 * SECOND);
+                    scene.wait(8 * SECOND);
                     scene.disconnect();
                 }
                 Happening::Restart => {
                     // What came and went between two readings nobody knows of without its end.
-                    scene.wait(5 * SECOND);
+                    scene.wait(8 * SECOND);
                     scene.restart();
                     for slot in 1..4 {
                         scene.add(slot);
