@@ -3,18 +3,31 @@
 use std::fmt;
 
 use crate::layer::Layer;
-use crate::text::{Sink, quoted_mac};
+use crate::room::HEX;
+use crate::text::Sink;
 use crate::wire::Reader;
 
 /// A hardware address; displayed as `fa:16:3e:11:22:33`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MacAddr(pub [u8; 6]);
 
+impl MacAddr {
+    /// `fa:16:3e:11:22:33`
+    #[inline]
+    pub fn ascii(self) -> [u8; 17] {
+        let mut text = [b':'; 17];
+        for (place, octet) in text.chunks_mut(3).zip(self.0) {
+            let [high, low] = HEX[usize::from(octet)];
+            place[0] = high;
+            place[1] = low;
+        }
+        text
+    }
+}
+
 impl fmt::Display for MacAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = quoted_mac(*self);
-        let text = str::from_utf8(&text).unwrap_or_default();
-        f.write_str(text.trim_matches('\''))
+        f.write_str(str::from_utf8(&self.ascii()).unwrap_or_default())
     }
 }
 
@@ -32,6 +45,7 @@ pub struct Ethernet {
 impl Ethernet {
     const LEN: usize = 14;
 
+    #[inline(always)]
     pub(crate) fn decode(bytes: &[u8]) -> Option<(Self, Layer, &[u8])> {
         let (header, rest) = bytes.split_at_checked(Self::LEN)?;
         let mut r = Reader::new(header);
@@ -43,6 +57,7 @@ impl Ethernet {
         Some((header, Layer::of_ethertype(header.ethertype), rest))
     }
 
+    #[inline(always)]
     pub(crate) fn write(&self, to: &mut impl Sink) {
         to.mac("ethernet(dst=", self.dst);
         to.num(",ethertype=", self.ethertype);

@@ -43,6 +43,7 @@ impl<'a> Ipv4<'a> {
 
     /// What follows is cut at the total length. With an IHL under 5, which is
     /// invalid, it starts inside the header.
+    #[inline(always)]
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<(Self, Layer, &'a [u8])> {
         let mut r = Reader::new(bytes.get(..Self::LEN)?);
         let [version, tos] = r.array()?;
@@ -82,6 +83,7 @@ impl<'a> Ipv4<'a> {
         self.flags & Self::MORE_FRAGMENTS != 0
     }
 
+    #[inline(always)]
     pub(crate) fn write(&self, to: &mut impl Sink) {
         to.num("ipv4(csum=", self.csum);
         to.ipv4(",dst=", self.dst);

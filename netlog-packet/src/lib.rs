@@ -75,9 +75,14 @@
 //! wire order; variable parts are slices of the frame. Nothing is allocated, and
 //! text is appended to a buffer that the caller reuses. Each protocol has a module
 //! that owns both its decoding and its text, and nothing else looks at its bytes.
-//! Labels, numbers and addresses are copied from constants and small tables, not
-//! through `core::fmt`: the line of a TCP SYN with all its options costs about as
-//! many instructions as in hand-written C.
+//! Labels, numbers and addresses are copied from constants and small tables into
+//! [room](room) that is there, not through `core::fmt`.
+
+#![expect(
+    clippy::inline_always,
+    reason = "labels are copied at a length known at compile time, and what is written in line \
+              keeps its place in registers"
+)]
 
 mod arp;
 mod ethernet;
@@ -87,6 +92,7 @@ mod igmp;
 mod ipv4;
 mod ipv6;
 mod layer;
+pub mod room;
 mod sctp;
 mod summary;
 mod tcp;
@@ -110,7 +116,8 @@ pub use udp::Udp;
 pub use vlan::Vlan;
 
 use layer::Layer;
-use text::{Sink, Text};
+use room::Room;
+use text::{Comma, Sink, Text};
 
 /// Whether payload is written (see the [crate documentation](crate#payload)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,6 +128,9 @@ pub enum Payload {
     /// Written as Neutron does.
     Include,
 }
+
+/// More than the text of most frames takes.
+const TEXT_BYTES: usize = 1024;
 
 /// Why decoding stopped before the end of the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,17 +197,31 @@ impl<'a> Packet<'a> {
     /// Appends Neutron's text of the frame, as it is after `pkt=`: one line of
     /// printable ASCII, empty for a frame of zeros.
     pub fn write_text(&self, payload: Payload, out: &mut Vec<u8>) {
-        let mut text = Text::new(out, payload);
+        room::append(out, TEXT_BYTES, |room| self.write_text_in(payload, room));
+    }
+
+    /// As [`write_text`](Self::write_text), into room that is there.
+    pub fn write_text_in(&self, payload: Payload, room: &mut Room<'_>) {
+        let mut text = Text::new(room.take(), payload);
         let mut headers = self.headers();
-        let mut label = "";
-        for header in headers.by_ref().filter(Header::is_shown) {
-            text.put(label);
-            header.write(&mut text);
-            label = ", ";
-        }
+        let mut comma = Comma::default();
+        while headers
+            .advance(
+                #[inline(always)]
+                |header| {
+                    if header.is_shown() {
+                        comma.before_item(&mut text);
+                        header.write(&mut text);
+                    }
+                },
+            )
+            .is_some()
+        {}
         if payload == Payload::Include && !is_zero(headers.rest) {
-            text.bytes(label, headers.rest);
+            comma.before_item(&mut text);
+            text.bytes("", headers.rest);
         }
+        *room = text.into_room();
     }
 
     fn decoded(&self) -> Headers<'a> {
@@ -242,6 +266,7 @@ pub enum Header<'a> {
 impl Header<'_> {
     /// Neutron leaves out a header that says it has no length, and shows only
     /// what it makes of the bytes inside.
+    #[inline(always)]
     const fn is_shown(&self) -> bool {
         match self {
             Self::Ipv4(header) => header.header_length != 0,
@@ -250,19 +275,21 @@ impl Header<'_> {
         }
     }
 
-    fn write(&self, to: &mut impl Sink) {
+    /// What security groups see most is written in line.
+    #[inline(always)]
+    fn write(&self, to: &mut Text<'_>) {
         match self {
             Self::Ethernet(header) => header.write(to),
-            Self::Vlan(header) => header.write(to),
-            Self::Arp(header) => header.write(to),
+            Self::Vlan(header) => to.apart(|to| header.write(to)),
+            Self::Arp(header) => to.apart(|to| header.write(to)),
             Self::Ipv4(header) => header.write(to),
             Self::Ipv6(header) => header.write(to),
-            Self::Icmp(header) => header.write(to),
-            Self::Igmp(header) => header.write(to),
+            Self::Icmp(header) => to.apart(|to| header.write(to)),
+            Self::Igmp(header) => to.apart(|to| header.write(to)),
             Self::Tcp(header) => header.write(to),
             Self::Udp(header) => header.write(to),
-            Self::Icmpv6(header) => header.write(to),
-            Self::Sctp(header) => header.write(to),
+            Self::Icmpv6(header) => to.apart(|to| header.write(to)),
+            Self::Sctp(header) => to.apart(|to| header.write(to)),
         }
     }
 }
@@ -275,43 +302,50 @@ pub struct Headers<'a> {
     malformed: bool,
 }
 
-impl<'a> Iterator for Headers<'a> {
-    type Item = Header<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Header<'a>> {
+impl<'a> Headers<'a> {
+    /// Decodes the next header and shows it to `see`, whose code stands behind each
+    /// kind of header: there the compiler knows which it is, and makes no value of it.
+    #[inline(always)]
+    fn advance<R>(&mut self, mut see: impl FnMut(Header<'a>) -> R) -> Option<R> {
         /// Decodes one kind of header.
         macro_rules! decode {
-            ($kind:ident) => {
-                $kind::decode(self.rest)
-                    .map(|(header, layer, rest)| (Header::$kind(header), layer, rest))
+            ($kind:ident, $decoded:expr) => {
+                $decoded.map(|(header, layer, rest)| (see(Header::$kind(header)), layer, rest))
             };
         }
         if self.layer == Layer::None || is_zero(self.rest) {
             self.layer = Layer::None;
             return None;
         }
+        let bytes = self.rest;
         let decoded = match self.layer {
-            Layer::Ethernet => decode!(Ethernet),
-            Layer::Vlan(tag) => Vlan::decode(tag, self.rest)
-                .map(|(header, layer, rest)| (Header::Vlan(header), layer, rest)),
-            Layer::Arp => decode!(Arp),
-            Layer::Ipv4 => decode!(Ipv4),
-            Layer::Ipv6 => decode!(Ipv6),
-            Layer::Icmp => decode!(Icmp),
-            Layer::Igmp => decode!(Igmp),
-            Layer::Tcp => decode!(Tcp),
-            Layer::Udp => decode!(Udp),
-            Layer::Icmpv6 => decode!(Icmpv6),
-            Layer::Sctp => decode!(Sctp),
+            Layer::Ethernet => decode!(Ethernet, Ethernet::decode(bytes)),
+            Layer::Vlan(tag) => decode!(Vlan, Vlan::decode(tag, bytes)),
+            Layer::Arp => decode!(Arp, Arp::decode(bytes)),
+            Layer::Ipv4 => decode!(Ipv4, Ipv4::decode(bytes)),
+            Layer::Ipv6 => decode!(Ipv6, Ipv6::decode(bytes)),
+            Layer::Icmp => decode!(Icmp, Icmp::decode(bytes)),
+            Layer::Igmp => decode!(Igmp, Igmp::decode(bytes)),
+            Layer::Tcp => decode!(Tcp, Tcp::decode(bytes)),
+            Layer::Udp => decode!(Udp, Udp::decode(bytes)),
+            Layer::Icmpv6 => decode!(Icmpv6, Icmpv6::decode(bytes)),
+            Layer::Sctp => decode!(Sctp, Sctp::decode(bytes)),
             Layer::None => None,
         };
-        let Some((header, layer, rest)) = decoded else {
+        let Some((seen, layer, rest)) = decoded else {
             self.layer = Layer::None;
             self.malformed = true;
             return None;
         };
         (self.layer, self.rest) = (layer, rest);
-        Some(header)
+        Some(seen)
+    }
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = Header<'a>;
+
+    fn next(&mut self) -> Option<Header<'a>> {
+        self.advance(|header| header)
     }
 }

@@ -36,6 +36,7 @@ impl<'a> Tcp<'a> {
 
     /// With a data offset under 5, which is invalid, what follows starts inside
     /// the header.
+    #[inline(always)]
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<(Self, Layer, &'a [u8])> {
         let mut r = Reader::new(bytes.get(..Self::LEN)?);
         let (src_port, dst_port, seq, ack) = (r.u16()?, r.u16()?, r.u32()?, r.u32()?);
@@ -56,6 +57,7 @@ impl<'a> Tcp<'a> {
         Some((header, Layer::None, slice(bytes, end, usize::MAX)))
     }
 
+    #[inline(always)]
     pub(crate) fn write(&self, to: &mut impl Sink) {
         to.num("tcp(ack=", self.ack);
         to.octet(",bits=", self.bits & Self::SHOWN_BITS);
@@ -64,12 +66,25 @@ impl<'a> Tcp<'a> {
         to.octet(",offset=", self.offset);
         if usize::from(self.offset) * 4 <= Self::LEN {
             to.put(",option=None");
-        } else if write_options(self.option, &mut Nowhere).is_some() {
+        // What Linux sends with a SYN, without a loop over the options.
+        } else if let &[2, 4, a, b, 4, 2, 8, 10, c, d, e, f, g, h, i, j, 1, 3, 3, k] = self.option {
             to.put(",option=[");
-            write_options(self.option, to);
+            write_max_segment_size(u16::from_be_bytes([a, b]), to);
+            to.put(", ");
+            to.put(SACK_PERMITTED);
+            to.put(", ");
+            write_timestamps(
+                u32::from_be_bytes([c, d, e, f]),
+                u32::from_be_bytes([g, h, i, j]),
+                to,
+            );
+            to.put(", ");
+            to.put(NO_OPERATION);
+            to.put(", ");
+            write_window_scale(k, to);
             to.put("]");
         } else {
-            to.bytes(",option=", self.option);
+            to.apart(|to| write_option_list(self.option, to));
         }
         to.num(",seq=", self.seq);
         to.num(",src_port=", self.src_port);
@@ -78,6 +93,9 @@ impl<'a> Tcp<'a> {
         to.put(")");
     }
 }
+
+const NO_OPERATION: &str = "TCPOptionNoOperation(kind=1,length=1)";
+const SACK_PERMITTED: &str = "TCPOptionSACKPermitted(kind=4,length=2)";
 
 /// Option kinds (IANA "TCP Option Kind Numbers").
 mod kind {
@@ -90,6 +108,16 @@ mod kind {
     pub(super) const TIMESTAMPS: u8 = 8;
     pub(super) const USER_TIMEOUT: u8 = 28;
     pub(super) const AUTHENTICATION: u8 = 29;
+}
+
+fn write_option_list(options: &[u8], to: &mut impl Sink) {
+    if write_options(options, &mut Nowhere).is_some() {
+        to.put(",option=[");
+        write_options(options, to);
+        to.put("]");
+    } else {
+        to.bytes(",option=", options);
+    }
 }
 
 fn write_options(mut options: &[u8], to: &mut impl Sink) -> Option<()> {
@@ -116,11 +144,11 @@ fn write_option(bytes: &[u8], to: &mut impl Sink) -> Option<usize> {
             return Some(1);
         }
         kind::NO_OPERATION => {
-            to.put("TCPOptionNoOperation(kind=1,length=1)");
+            to.put(NO_OPERATION);
             return Some(1);
         }
         kind::SACK_PERMITTED => {
-            to.put("TCPOptionSACKPermitted(kind=4,length=2)");
+            to.put(SACK_PERMITTED);
             return Some(2);
         }
         _ => {}
@@ -128,22 +156,15 @@ fn write_option(bytes: &[u8], to: &mut impl Sink) -> Option<usize> {
     let length = r.u8()?;
     match kind {
         kind::MAXIMUM_SEGMENT_SIZE => {
-            let label = "TCPOptionMaximumSegmentSize(kind=2,length=4,max_seg_size=";
-            to.num(label, r.u16()?);
-            to.put(")");
+            write_max_segment_size(r.u16()?, to);
             return Some(4);
         }
         kind::WINDOW_SCALE => {
-            let label = "TCPOptionWindowScale(kind=3,length=3,shift_cnt=";
-            to.octet(label, r.u8()?);
-            to.put(")");
+            write_window_scale(r.u8()?, to);
             return Some(3);
         }
         kind::TIMESTAMPS => {
-            let (value, echo_reply) = (r.u32()?, r.u32()?);
-            to.num("TCPOptionTimestamps(kind=8,length=10,ts_ecr=", echo_reply);
-            to.num(",ts_val=", value);
-            to.put(")");
+            write_timestamps(r.u32()?, r.u32()?, to);
             return Some(10);
         }
         kind::USER_TIMEOUT => {
@@ -188,4 +209,76 @@ fn write_option(bytes: &[u8], to: &mut impl Sink) -> Option<usize> {
     }
     to.put(")");
     Some(end)
+}
+
+#[inline(always)]
+fn write_max_segment_size(max_seg_size: u16, to: &mut impl Sink) {
+    let label = "TCPOptionMaximumSegmentSize(kind=2,length=4,max_seg_size=";
+    to.num(label, max_seg_size);
+    to.put(")");
+}
+
+#[inline(always)]
+fn write_window_scale(shift_cnt: u8, to: &mut impl Sink) {
+    to.octet("TCPOptionWindowScale(kind=3,length=3,shift_cnt=", shift_cnt);
+    to.put(")");
+}
+
+#[inline(always)]
+fn write_timestamps(value: u32, echo_reply: u32, to: &mut impl Sink) {
+    to.num("TCPOptionTimestamps(kind=8,length=10,ts_ecr=", echo_reply);
+    to.num(",ts_val=", value);
+    to.put(")");
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Payload;
+    use crate::room::append;
+    use crate::text::Text;
+
+    proptest! {
+        /// The options that are written without a loop, and others like them.
+        #[test]
+        fn options_of_a_syn_are_written_as_any_others(
+            values: [u8; 20],
+            other in prop::option::of((0..20_usize, any::<u8>())),
+        ) {
+            let mut option = [2, 4, 0, 0, 4, 2, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 1, 3, 3, 0];
+            for at in (2..4).chain(8..16).chain(19..20) {
+                option[at] = values[at];
+            }
+            if let Some((at, value)) = other {
+                option[at] = value;
+            }
+            let mut segment = [0; 40];
+            segment[12] = 10 << 4;
+            segment[20..].copy_from_slice(&option);
+            let (tcp, ..) = Tcp::decode(&segment).unwrap();
+
+            let (mut whole, mut list) = (Vec::new(), Vec::new());
+            append(&mut whole, 0, |room| {
+                let mut text = Text::new(room.take(), Payload::Include);
+                tcp.write(&mut text);
+                *room = text.into_room();
+            });
+            append(&mut list, 0, |room| {
+                let mut text = Text::new(room.take(), Payload::Include);
+                write_option_list(&option, &mut text);
+                *room = text.into_room();
+            });
+            let whole = String::from_utf8(whole).unwrap();
+            let list = String::from_utf8(list).unwrap();
+            prop_assert_eq!(
+                whole,
+                format!(
+                    "tcp(ack=0,bits=0,csum=0,dst_port=0,offset=10{list},seq=0,src_port=0,\
+                    urgent=0,window_size=0)"
+                )
+            );
+        }
+    }
 }

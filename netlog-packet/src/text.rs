@@ -1,5 +1,5 @@
-//! The small alphabet of Neutron's text: labels, decimal numbers, quoted
-//! addresses, Python bytes literals and lists.
+//! What Neutron's text is made of: labels, decimal numbers, quoted addresses,
+//! Python bytes literals and lists.
 //!
 //! A header describes its text once, as calls on a [`Sink`]. [`Text`] writes it;
 //! [`Nowhere`] throws it away, and so checks whether a nested structure (SCTP
@@ -8,6 +8,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::room::{HEX, Ipv6Style, Room};
 use crate::{MacAddr, Payload};
 
 /// Where the text of a header goes.
@@ -29,6 +30,10 @@ pub(crate) trait Sink {
     /// A label and payload: a Python bytes literal, or `None` where payload is
     /// left out. Empty bytes are written as they are.
     fn payload(&mut self, label: &str, bytes: &[u8]);
+
+    /// Writes something rare or long by a call of its own, so that what is written
+    /// in line around it has its place in registers.
+    fn apart(&mut self, write: impl FnOnce(&mut Self));
 
     /// As [`bytes`](Self::bytes), but `None` where there are none.
     fn bytes_or_none(&mut self, label: &str, bytes: &[u8]) {
@@ -59,6 +64,7 @@ pub(crate) struct Comma {
 
 impl Comma {
     /// Writes `", "`, but not before the first item.
+    #[inline(always)]
     pub(crate) fn before_item(&mut self, to: &mut impl Sink) {
         if self.needed {
             to.put(", ");
@@ -79,245 +85,111 @@ impl Sink for Nowhere {
     fn ipv6(&mut self, _: &str, _: Ipv6Addr) {}
     fn bytes(&mut self, _: &str, _: &[u8]) {}
     fn payload(&mut self, _: &str, _: &[u8]) {}
+    fn apart(&mut self, write: impl FnOnce(&mut Self)) {
+        write(self);
+    }
 }
 
-/// Appends to a record.
-pub(crate) struct Text<'o> {
-    out: &'o mut Vec<u8>,
+/// Writes into the room of a record.
+pub(crate) struct Text<'r> {
+    room: Room<'r>,
     payload: Payload,
 }
 
-impl<'o> Text<'o> {
-    pub(crate) const fn new(out: &'o mut Vec<u8>, payload: Payload) -> Self {
-        Self { out, payload }
+impl<'r> Text<'r> {
+    pub(crate) const fn new(room: Room<'r>, payload: Payload) -> Self {
+        Self { room, payload }
     }
 
-    /// Writes the first `len` of `N` bytes. A copy of constant length and a
-    /// truncation cost less than a copy of a length known only at run time.
-    #[inline]
-    fn prefix<const N: usize>(&mut self, bytes: [u8; N], len: usize) {
-        let end = self.out.len() + len;
-        self.out.extend_from_slice(&bytes);
-        self.out.truncate(end);
-    }
-
-    fn literal(&mut self, bytes: &[u8]) {
-        // Python prefers ' and escapes it only where both quotes occur.
-        let quote = if bytes.contains(&b'\'') && !bytes.contains(&b'"') {
-            b'"'
-        } else {
-            b'\''
-        };
-        self.out.reserve(bytes.len() + 8);
-        self.out.extend_from_slice(&[b'b', quote]);
-        for &byte in bytes {
-            if byte == quote {
-                self.out.extend_from_slice(&[b'\\', quote]);
-            } else {
-                let (escaped, len) = ESCAPED[usize::from(byte)];
-                self.prefix(escaped, len.into());
-            }
-        }
-        self.out.push(quote);
-    }
-
-    fn decimal(&mut self, number: u32) {
-        if let Ok(octet) = u8::try_from(number) {
-            let (digits, len) = OCTET[usize::from(octet)];
-            self.prefix(digits, len.into());
-        } else if number < 100_000_000 {
-            let digits = eight_digits(number);
-            let zeros = digits.trailing_zeros() / 8;
-            let text = (digits | ASCII_ZEROS) >> (zeros * 8);
-            self.prefix(text.to_le_bytes(), 8 - zeros as usize);
-        } else {
-            let (digits, len) = OCTET[(number / 100_000_000) as usize];
-            self.prefix(digits, len.into());
-            let digits = eight_digits(number % 100_000_000) | ASCII_ZEROS;
-            self.out.extend_from_slice(&digits.to_le_bytes());
-        }
-    }
-
-    #[inline]
-    fn dotted(&mut self, octets: [u8; 4]) {
-        let (mut text, mut len) = (0_u128, 0);
-        for octet in octets {
-            let (digits, digits_len) = OCTET[usize::from(octet)];
-            text |= u128::from(u32::from_le_bytes(digits)) << (len * 8);
-            len += u32::from(digits_len) + 1;
-        }
-        self.prefix(text.to_le_bytes(), len as usize - 1);
-    }
-
-    /// The text of an IPv6 address as glibc's `inet_ntop` has it: RFC 5952, and
-    /// dotted in `::a.b.c.d` (which Rust's `Display` does not) and
-    /// `::ffff:a.b.c.d`.
-    fn colons(&mut self, address: Ipv6Addr) {
-        let groups = address.segments();
-        let (start, len) = longest_zero_run(groups);
-        let dotted_tail = start == 0 && (len == 6 || (len == 5 && groups[5] == 0xffff));
-        let mut index = 0;
-        while let Some(&group) = groups.get(index) {
-            if len > 0 && index == start {
-                self.put(if index == 0 { "::" } else { ":" });
-                index += len;
-                continue;
-            }
-            if index == 6 && dotted_tail {
-                let [.., a, b, c, d] = address.octets();
-                self.dotted([a, b, c, d]);
-                return;
-            }
-            self.hex16(group);
-            index += 1;
-            if index < groups.len() {
-                self.put(":");
-            }
-        }
-    }
-
-    /// Four hexadecimal digits without leading zeros.
-    #[inline]
-    fn hex16(&mut self, group: u16) {
-        let [high, low] = group.to_be_bytes();
-        let ([a, b], [c, d]) = (hex(high), hex(low));
-        let zeros = (group.leading_zeros() / 4).min(3);
-        let digits = u32::from_le_bytes([a, b, c, d]) >> (zeros * 8);
-        self.prefix(digits.to_le_bytes(), 4 - zeros as usize);
+    /// The room that is left.
+    pub(crate) fn into_room(self) -> Room<'r> {
+        self.room
     }
 }
 
-#[expect(
-    clippy::inline_always,
-    reason = "labels are copied at a length known at compile time"
-)]
+/// A Python bytes literal.
+fn literal(room: &mut Room<'_>, bytes: &[u8]) {
+    // Python prefers ' and escapes it only where both quotes occur.
+    let (quote, escaped_quote) = if bytes.contains(&b'\'') && !bytes.contains(&b'"') {
+        ("\"", "\\\"")
+    } else {
+        ("'", "\\'")
+    };
+    room.put("b");
+    room.put(quote);
+    for &byte in bytes {
+        if quote.as_bytes() == [byte] {
+            room.put(escaped_quote);
+        } else {
+            let (escaped, len) = ESCAPED[usize::from(byte)];
+            room.prefix(escaped, len.into());
+        }
+    }
+    room.put(quote);
+}
+
 impl Sink for Text<'_> {
     #[inline(always)]
     fn put(&mut self, text: &str) {
-        self.out.extend_from_slice(text.as_bytes());
+        self.room.put(text);
     }
 
     #[inline(always)]
     fn num(&mut self, label: &str, number: impl Into<u32>) {
-        self.put(label);
-        self.decimal(number.into());
+        self.room.number(label, number.into());
     }
 
     #[inline(always)]
     fn octet(&mut self, label: &str, number: u8) {
-        self.put(label);
-        let (digits, len) = OCTET[usize::from(number)];
-        self.prefix(digits, len.into());
+        self.room.octet(label, number);
     }
 
     #[inline(always)]
     fn mac(&mut self, label: &str, address: MacAddr) {
-        self.put(label);
-        self.out.extend_from_slice(&quoted_mac(address));
+        self.room.mac(label, "'", address);
     }
 
     #[inline(always)]
     fn ipv4(&mut self, label: &str, address: Ipv4Addr) {
-        self.put(label);
-        self.put("'");
-        self.dotted(address.octets());
-        self.put("'");
+        self.room.ipv4(label, "'", address);
     }
 
+    #[inline]
     fn ipv6(&mut self, label: &str, address: Ipv6Addr) {
-        self.put(label);
-        self.put("'");
-        self.colons(address);
-        self.put("'");
+        self.room.ipv6(label, "'", address, Ipv6Style::InetNtop);
     }
 
+    #[inline]
     fn bytes(&mut self, label: &str, bytes: &[u8]) {
         self.put(label);
-        self.literal(bytes);
+        let mut room = self.room.take();
+        literal(&mut room, bytes);
+        self.room = room;
     }
 
+    #[inline(always)]
+    fn apart(&mut self, write: impl FnOnce(&mut Self)) {
+        #[inline(never)]
+        fn call<'r>(mut to: Text<'r>, write: impl FnOnce(&mut Text<'r>)) -> Text<'r> {
+            write(&mut to);
+            to
+        }
+        self.room = call(Self::new(self.room.take(), self.payload), write).room;
+    }
+
+    #[inline]
     fn payload(&mut self, label: &str, bytes: &[u8]) {
-        self.put(label);
         if self.payload == Payload::Include || bytes.is_empty() {
-            self.literal(bytes);
+            self.bytes(label, bytes);
         } else {
+            self.put(label);
             self.put("None");
         }
     }
 }
 
-/// The first longest run of at least two zero groups: its start and length
-/// (0 where there is none).
-fn longest_zero_run(groups: [u16; 8]) -> (usize, usize) {
-    let (mut best, mut current) = ((0, 0), (0, 0));
-    for (index, group) in groups.into_iter().enumerate() {
-        if group == 0 {
-            if current.1 == 0 {
-                current.0 = index;
-            }
-            current.1 += 1;
-            if current.1 > best.1 {
-                best = current;
-            }
-        } else {
-            current.1 = 0;
-        }
-    }
-    if best.1 < 2 { (0, 0) } else { best }
-}
-
-const HEX: [[u8; 2]; 256] = {
-    let alphabet = b"0123456789abcdef";
-    let mut table = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = [alphabet[byte >> 4], alphabet[byte & 15]];
-        byte += 1;
-    }
-    table
-};
-
-#[inline]
-fn hex(byte: u8) -> [u8; 2] {
-    HEX[usize::from(byte)]
-}
-
-/// `'aa:bb:cc:dd:ee:ff'`
-#[inline]
-pub(crate) fn quoted_mac(MacAddr(octets): MacAddr) -> [u8; 19] {
-    let mut text = *b"'00:00:00:00:00:00'";
-    for (place, octet) in text[1..].chunks_mut(3).zip(octets) {
-        let [high, low] = hex(octet);
-        place[0] = high;
-        place[1] = low;
-    }
-    text
-}
-
-/// Decimal digits of an octet, followed by a dot, and how many digits they are.
-const OCTET: [([u8; 4], u8); 256] = {
-    let mut table = [([0; 4], 0); 256];
-    let mut octet: u8 = 0;
-    loop {
-        let (hundreds, tens, ones) = (
-            b'0' + octet / 100,
-            b'0' + octet / 10 % 10,
-            b'0' + octet % 10,
-        );
-        table[octet as usize] = match octet {
-            0..10 => ([ones, b'.', 0, 0], 1),
-            10..100 => ([tens, ones, b'.', 0], 2),
-            _ => ([hundreds, tens, ones, b'.'], 3),
-        };
-        let Some(next) = octet.checked_add(1) else {
-            break table;
-        };
-        octet = next;
-    }
-};
-
 /// What stands for a byte in a Python bytes literal, but for the quote.
-const ESCAPED: [([u8; 4], u8); 256] = {
+static ESCAPED: [([u8; 4], u8); 256] = {
     let mut table = [([0; 4], 0); 256];
     let mut byte: u8 = 0;
     loop {
@@ -337,43 +209,9 @@ const ESCAPED: [([u8; 4], u8); 256] = {
     }
 };
 
-const ASCII_ZEROS: u64 = u64::from_le_bytes(*b"00000000");
-
-/// The eight decimal digits of a number under 10^8, the first in the lowest
-/// byte: halves are split into pairs, and pairs into digits, all lanes at once,
-/// by multiplication with the reciprocals of 100 and 10.
-#[inline]
-const fn eight_digits(number: u32) -> u64 {
-    let halves = (number / 10_000) as u64 | ((number % 10_000) as u64) << 32;
-    let hundreds = ((halves * 10_486) >> 20) & 0x0000_007f_0000_007f;
-    let pairs = hundreds | (halves - hundreds * 100) << 16;
-    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
-    tens | (pairs - tens * 10) << 8
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn written(write: impl FnOnce(&mut Text<'_>)) -> String {
-        let mut out = Vec::new();
-        write(&mut Text::new(&mut out, Payload::Include));
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn numbers() {
-        let powers = (0..10).map(|exponent| 10_u32.pow(exponent));
-        let edges = powers.flat_map(|power| [power - 1, power, power + 1]);
-        for number in (0..=0x1_0000).chain(edges).chain([u32::MAX - 1, u32::MAX]) {
-            assert_eq!(written(|to| to.num("n=", number)), format!("n={number}"));
-        }
-        for number in 0..=u8::MAX {
-            assert_eq!(written(|to| to.octet("", number)), number.to_string());
-        }
-    }
+    use crate::room::append;
 
     #[test]
     fn bytes_literals() {
@@ -389,50 +227,9 @@ mod tests {
                 "b'\\x00\\x1b[31m\\x7f\\x80\\xff'",
             ),
         ] {
-            assert_eq!(written(|to| to.bytes("", bytes)), literal);
-        }
-    }
-
-    /// `inet_ntop` also has dots in addresses of which only the last 32 bits are
-    /// set.
-    #[test]
-    fn ipv6_addresses_with_dots() {
-        for (address, text) in [
-            ("::102:304", "'::1.2.3.4'"),
-            ("::ffff:a00:1", "'::ffff:10.0.0.1'"),
-            ("::ffff", "'::ffff'"),
-            ("::1:0", "'::0.1.0.0'"),
-            ("::ffff:0:0", "'::ffff:0.0.0.0'"),
-        ] {
-            let address = address.parse().unwrap();
-            assert_eq!(written(|to| to.ipv6("", address)), text);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_number(number: u32) {
-            prop_assert_eq!(written(|to| to.num("", number)), number.to_string());
-        }
-
-        #[test]
-        fn any_ipv4_address(address: Ipv4Addr) {
-            prop_assert_eq!(written(|to| to.ipv4("", address)), format!("'{address}'"));
-        }
-
-        #[test]
-        fn any_ipv6_address(groups in prop::array::uniform8(prop_oneof![Just(0), any::<u16>()])) {
-            let address = Ipv6Addr::from(groups);
-            prop_assume!(groups[..6] != [0; 6] || groups[6] == 0);
-            prop_assert_eq!(written(|to| to.ipv6("", address)), format!("'{address}'"));
-        }
-
-        #[test]
-        fn any_hardware_address(octets: [u8; 6]) {
-            let [a, b, c, d, e, f] = octets;
-            let text = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
-            prop_assert_eq!(MacAddr(octets).to_string(), text.as_str());
-            prop_assert_eq!(written(|to| to.mac("", MacAddr(octets))), format!("'{text}'"));
+            let mut out = Vec::new();
+            append(&mut out, 0, |room| super::literal(room, bytes));
+            assert_eq!(str::from_utf8(&out), Ok(literal));
         }
     }
 }

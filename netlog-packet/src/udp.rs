@@ -21,6 +21,7 @@ impl Udp {
     const LEN: usize = 8;
 
     /// What follows is cut at the length field.
+    #[inline(always)]
     pub(crate) fn decode(bytes: &[u8]) -> Option<(Self, Layer, &[u8])> {
         let mut r = Reader::new(bytes.get(..Self::LEN)?);
         let header = Self {
@@ -33,6 +34,7 @@ impl Udp {
         Some((header, Layer::None, rest))
     }
 
+    #[inline(always)]
     pub(crate) fn write(self, to: &mut impl Sink) {
         to.num("udp(csum=", self.csum);
         to.num(",dst_port=", self.dst_port);

@@ -80,6 +80,7 @@
 //!   (`first` or `later`), `tcp_flags`, `icmp_type` and `icmp_code` and, if
 //!   [asked for](super::Format::payload), `payload` in hex.
 
+use netlog_packet::room::Room;
 use netlog_packet::{Fragment, Network, Packet, Payload, Transport};
 
 use super::put::Put;
@@ -93,7 +94,7 @@ const COMMON: &str = concat!(
     r#""observer.type":"firewall","observer.product":"netlog","event.category":["network"],"#,
 );
 
-pub(super) fn head(scope: &Scope<'_>, out: &mut Vec<u8>) {
+pub(super) fn head(scope: &Scope<'_>, out: &mut Room<'_>) {
     out.put(COMMON);
     out.put(match scope.action {
         Action::Accept => {
@@ -108,7 +109,7 @@ pub(super) fn head(scope: &Scope<'_>, out: &mut Vec<u8>) {
     out.put(r#","labels.port_id":""#);
 }
 
-pub(super) fn tail(direction: Direction, verdict: &Verdict<'_>, out: &mut Vec<u8>) {
+pub(super) fn tail(direction: Direction, verdict: &Verdict<'_>, out: &mut Room<'_>) {
     out.put(r#"","network.direction":""#);
     out.put(direction.as_str());
     out.put(r#"","#);
@@ -117,11 +118,11 @@ pub(super) fn tail(direction: Direction, verdict: &Verdict<'_>, out: &mut Vec<u8
             if let Some(rule) = rules.first() {
                 out.put(r#""rule.id":"#);
                 out.id(rule);
-                out.push(b',');
+                out.put(",");
             }
             out.put(r#""labels.security_group_rule_ids":"#);
             out.ids(rules);
-            out.push(b',');
+            out.put(",");
         }
         Verdict::Reason(reason) => {
             out.put(r#""event.reason":""#);
@@ -132,53 +133,43 @@ pub(super) fn tail(direction: Direction, verdict: &Verdict<'_>, out: &mut Vec<u8
 }
 
 /// Stands for head and tail where there is no verdict.
-pub(super) fn no_verdict(out: &mut Vec<u8>) {
+pub(super) fn no_verdict(out: &mut Room<'_>) {
     out.put(COMMON);
     out.put(r#""event.type":["info"],"#);
 }
 
-pub(super) fn packet(packet: &Packet<'_>, payload: Payload, out: &mut Vec<u8>) {
+pub(super) fn packet(packet: &Packet<'_>, payload: Payload, out: &mut Room<'_>) {
     let summary = packet.summary();
-    out.put(r#""source.mac":""#);
-    out.ieee_mac(summary.dl_src);
-    out.put(r#"","destination.mac":""#);
-    out.ieee_mac(summary.dl_dst);
-    out.push(b'"');
+    out.ieee_mac(r#""source.mac":"#, summary.dl_src);
+    out.ieee_mac(r#","destination.mac":"#, summary.dl_dst);
     if let Some(vlan) = summary.vlan {
-        out.put(r#","network.vlan.id":""#);
-        out.number(vlan.into());
-        out.push(b'"');
+        out.number(r#","network.vlan.id":""#, vlan.into());
+        out.put("\"");
     }
     match summary.network {
         Network::None => {
-            out.put(r#","labels.eth_type":""#);
-            out.number(summary.dl_type.into());
-            out.push(b'"');
+            out.number(r#","labels.eth_type":""#, summary.dl_type.into());
+            out.put("\"");
         }
         Network::Ipv4 { .. } => out.put(r#","network.type":"ipv4""#),
         Network::Ipv6 { .. } => out.put(r#","network.type":"ipv6""#),
         Network::Arp { .. } => out.put(r#","network.type":"arp""#),
     }
     if let Some((src, dst)) = facts::addresses(&summary) {
-        out.put(r#","source.ip":""#);
-        out.ip(src);
-        out.put(r#"","destination.ip":""#);
-        out.ip(dst);
-        out.push(b'"');
+        out.ip(r#","source.ip":"#, src);
+        out.ip(r#","destination.ip":"#, dst);
     }
     if summary.length > 0 {
-        out.put(r#","network.bytes":"#);
-        out.number(summary.length);
+        out.number(r#","network.bytes":"#, summary.length);
     }
     if let Some(number) = summary.protocol {
         if let Some(keyword) = facts::keyword(number) {
             out.put(r#","network.transport":""#);
             out.put(keyword);
-            out.push(b'"');
+            out.put("\"");
         }
-        out.put(r#","network.iana_number":""#);
-        out.number(number.into());
-        out.push(b'"');
+        out.number(r#","network.iana_number":""#, number.into());
+        out.put("\"");
     }
     match summary.fragment {
         Fragment::None => {}
@@ -186,25 +177,21 @@ pub(super) fn packet(packet: &Packet<'_>, payload: Payload, out: &mut Vec<u8>) {
         Fragment::Later => out.put(r#","labels.fragment":"later""#),
     }
     if let Some((src, dst)) = facts::ports(&summary) {
-        out.put(r#","source.port":"#);
-        out.number(src.into());
-        out.put(r#","destination.port":"#);
-        out.number(dst.into());
+        out.number(r#","source.port":"#, src.into());
+        out.number(r#","destination.port":"#, dst.into());
     }
     if let Transport::Tcp { flags, .. } = summary.transport {
         out.put(r#","labels.tcp_flags":"#);
         facts::tcp_flags(flags, out);
     }
     if let Some((kind, code)) = facts::icmp(&summary) {
-        out.put(r#","labels.icmp_type":""#);
-        out.number(kind.into());
-        out.put(r#"","labels.icmp_code":""#);
-        out.number(code.into());
-        out.push(b'"');
+        out.number(r#","labels.icmp_type":""#, kind.into());
+        out.number(r#"","labels.icmp_code":""#, code.into());
+        out.put("\"");
     }
     if payload == Payload::Include {
         out.put(r#","labels.payload":""#);
         out.hex(facts::payload(packet));
-        out.push(b'"');
+        out.put("\"");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use netlog_packet::room::Room;
 use netlog_packet::{Header, Network, Packet, Summary, Transport, protocol};
 
 /// Source and destination address; of ARP the sender's and the target's.
@@ -51,25 +52,19 @@ pub(super) fn payload<'a>(packet: &Packet<'a>) -> &'a [u8] {
 }
 
 /// Appends the names of TCP's control bits as a JSON array, from the lowest.
-pub(super) fn tcp_flags(flags: u8, out: &mut Vec<u8>) {
-    const NAMES: [&[u8; 6]; 6] = [
-        b"\"FIN\",",
-        b"\"SYN\",",
-        b"\"RST\",",
-        b"\"PSH\",",
-        b"\"ACK\",",
-        b"\"URG\",",
+pub(super) fn tcp_flags(flags: u8, out: &mut Room<'_>) {
+    const NAMES: [&str; 6] = [
+        r#""FIN""#, r#""SYN""#, r#""RST""#, r#""PSH""#, r#""ACK""#, r#""URG""#,
     ];
-    out.push(b'[');
+    let mut separator = "[";
     for (bit, name) in NAMES.into_iter().enumerate() {
         if flags >> bit & 1 != 0 {
-            out.extend_from_slice(name);
+            out.put(separator);
+            out.put(name);
+            separator = ",";
         }
     }
-    if out.last() == Some(&b',') {
-        out.pop();
-    }
-    out.push(b']');
+    out.put(if separator == "[" { "[]" } else { "]" });
 }
 
 /// The name of a protocol as IANA has it ("Assigned Internet Protocol Numbers"), in lower case.

@@ -83,6 +83,7 @@
 //! | `icmp_id` | number | identifier of an echo request or reply |
 //! | `payload` | string | if [asked for](super::Format::payload): what follows the headers, in hex |
 
+use netlog_packet::room::Room;
 use netlog_packet::{Fragment, Network, Packet, Payload, Transport, protocol};
 
 use super::put::Put;
@@ -90,7 +91,7 @@ use super::{Scope, Verdict, facts};
 use crate::rule::Direction;
 
 /// `"action":…,"project_id":…,"log_resource_ids":[…],"port_id":…,`
-pub(super) fn head(scope: &Scope<'_>, out: &mut Vec<u8>) {
+pub(super) fn head(scope: &Scope<'_>, out: &mut Room<'_>) {
     out.put(r#""action":""#);
     out.put(scope.action.as_str());
     out.put(r#"","project_id":"#);
@@ -102,19 +103,19 @@ pub(super) fn head(scope: &Scope<'_>, out: &mut Vec<u8>) {
 
 /// `"direction":…,"security_group_rule_id":…,"security_group_rule_ids":[…],` or
 /// `"direction":…,"reason":…,`
-pub(super) fn tail(direction: Direction, verdict: &Verdict<'_>, out: &mut Vec<u8>) {
+pub(super) fn tail(direction: Direction, verdict: &Verdict<'_>, out: &mut Room<'_>) {
     out.put(r#"","direction":""#);
     out.put(direction.as_str());
     match verdict {
         Verdict::Rules(rules) => {
-            out.push(b'"');
+            out.put("\"");
             if let Some(rule) = rules.first() {
                 out.put(r#","security_group_rule_id":"#);
                 out.id(rule);
             }
             out.put(r#","security_group_rule_ids":"#);
             out.ids(rules);
-            out.push(b',');
+            out.put(",");
         }
         Verdict::Reason(reason) => {
             out.put(r#"","reason":""#);
@@ -125,47 +126,35 @@ pub(super) fn tail(direction: Direction, verdict: &Verdict<'_>, out: &mut Vec<u8
 }
 
 /// `"eth_src":…,"eth_dst":…,…`
-pub(super) fn packet(packet: &Packet<'_>, payload: Payload, out: &mut Vec<u8>) {
+pub(super) fn packet(packet: &Packet<'_>, payload: Payload, out: &mut Room<'_>) {
     let summary = packet.summary();
-    out.put(r#""eth_src":""#);
-    out.mac(summary.dl_src);
-    out.put(r#"","eth_dst":""#);
-    out.mac(summary.dl_dst);
-    out.put(r#"","eth_type":"#);
-    out.number(summary.dl_type.into());
+    out.mac(r#""eth_src":"#, "\"", summary.dl_src);
+    out.mac(r#","eth_dst":"#, "\"", summary.dl_dst);
+    out.number(r#","eth_type":"#, summary.dl_type.into());
     if let Some(vlan) = summary.vlan {
-        out.put(r#","vlan_id":"#);
-        out.number(vlan.into());
+        out.number(r#","vlan_id":"#, vlan.into());
     }
     if let Some((src, dst)) = facts::addresses(&summary) {
-        out.put(r#","src_ip":""#);
-        out.ip(src);
-        out.put(r#"","dst_ip":""#);
-        out.ip(dst);
-        out.push(b'"');
+        out.ip(r#","src_ip":"#, src);
+        out.ip(r#","dst_ip":"#, dst);
     }
     match summary.network {
         Network::None => {}
         Network::Arp { opcode, sha, .. } => {
-            out.put(r#","arp_op":"#);
-            out.number(opcode.into());
-            out.put(r#","arp_sha":""#);
-            out.mac(sha);
-            out.push(b'"');
+            out.number(r#","arp_op":"#, opcode.into());
+            out.mac(r#","arp_sha":"#, "\"", sha);
         }
         Network::Ipv4 { .. } | Network::Ipv6 { .. } => {
-            out.put(r#","ip_length":"#);
-            out.number(summary.length);
+            out.number(r#","ip_length":"#, summary.length);
         }
     }
     if let Some(number) = summary.protocol {
         if let Some(name) = protocol_name(number) {
             out.put(r#","protocol":""#);
             out.put(name);
-            out.push(b'"');
+            out.put("\"");
         }
-        out.put(r#","protocol_number":"#);
-        out.number(number.into());
+        out.number(r#","protocol_number":"#, number.into());
     }
     match summary.fragment {
         Fragment::None => {}
@@ -173,38 +162,31 @@ pub(super) fn packet(packet: &Packet<'_>, payload: Payload, out: &mut Vec<u8>) {
         Fragment::Later => out.put(r#","fragment":"later""#),
     }
     if let Some((src, dst)) = facts::ports(&summary) {
-        out.put(r#","src_port":"#);
-        out.number(src.into());
-        out.put(r#","dst_port":"#);
-        out.number(dst.into());
+        out.number(r#","src_port":"#, src.into());
+        out.number(r#","dst_port":"#, dst.into());
     }
     match summary.transport {
         Transport::None | Transport::Udp { .. } => {}
         Transport::Tcp { flags, seq, .. } => {
             out.put(r#","tcp_flags":"#);
             facts::tcp_flags(flags, out);
-            out.put(r#","tcp_seq":"#);
-            out.number(seq);
+            out.number(r#","tcp_seq":"#, seq);
         }
         Transport::Sctp { tag, .. } => {
-            out.put(r#","sctp_tag":"#);
-            out.number(tag);
+            out.number(r#","sctp_tag":"#, tag);
         }
         Transport::Icmp { kind, code, id } | Transport::Icmpv6 { kind, code, id } => {
-            out.put(r#","icmp_type":"#);
-            out.number(kind.into());
-            out.put(r#","icmp_code":"#);
-            out.number(code.into());
+            out.number(r#","icmp_type":"#, kind.into());
+            out.number(r#","icmp_code":"#, code.into());
             if let Some(id) = id {
-                out.put(r#","icmp_id":"#);
-                out.number(id.into());
+                out.number(r#","icmp_id":"#, id.into());
             }
         }
     }
     if payload == Payload::Include {
         out.put(r#","payload":""#);
         out.hex(facts::payload(packet));
-        out.push(b'"');
+        out.put("\"");
     }
 }
 

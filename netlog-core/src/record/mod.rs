@@ -16,6 +16,7 @@ mod timestamp;
 
 use std::fmt;
 
+use netlog_packet::room::{self, Room};
 use netlog_packet::{Packet, Payload};
 use uuid::Uuid;
 
@@ -191,24 +192,24 @@ impl Default for Format {
 impl Format {
     /// The part of a record that says who logs it, up to the id of the port.
     pub fn head(self, scope: &Scope<'_>, out: &mut Vec<u8>) {
-        match self.layout {
+        room::append(out, PART_BYTES, |out| match self.layout {
             Layout::Text | Layout::Neutron => text::head(scope, out),
             Layout::Json => json::head(scope, out),
             Layout::Ecs => ecs::head(scope, out),
             Layout::Ocsf => ocsf::head(scope, out),
-        }
+        });
     }
 
     /// The part of a record that goes on behind the id of the port, and says why the firewall did
     /// it.
     pub fn tail(self, direction: Direction, verdict: &Verdict<'_>, out: &mut Vec<u8>) {
-        match self.layout {
+        room::append(out, PART_BYTES, |out| match self.layout {
             Layout::Text if self.extra_fields => text::tail(direction, verdict, out),
             Layout::Text | Layout::Neutron => {}
             Layout::Json => json::tail(direction, verdict, out),
             Layout::Ecs => ecs::tail(direction, verdict, out),
             Layout::Ocsf => ocsf::tail(direction, verdict, out),
-        }
+        });
     }
 
     /// Whether a record names every rule that allows a session, and not the first only.
@@ -254,14 +255,19 @@ impl Recorder {
         packet: &Packet<'_>,
         out: &mut Vec<u8>,
     ) {
-        self.write_time(Some(time), out);
-        out.extend_from_slice(prefix.head);
-        out.extend_from_slice(prefix.port);
-        out.extend_from_slice(prefix.tail);
-        if matches!(self.format.layout, Layout::Text | Layout::Neutron) {
-            out.push(b' ');
-        }
-        self.write_headers(packet, out);
+        let Prefix { head, port, tail } = prefix;
+        let expected = head.len() + port.len() + tail.len() + HEADERS_BYTES;
+        room::append(out, expected, |room| {
+            let mut out = room.take();
+            self.write_time(Some(time), &mut out);
+            out.bytes(head);
+            out.bytes(&port[..]);
+            out.bytes(tail);
+            if matches!(self.format.layout, Layout::Text | Layout::Neutron) {
+                out.put(" ");
+            }
+            *room = self.write_headers(packet, out);
+        });
     }
 
     /// Appends a line about a packet that no firewall judged, line feed included: a record
@@ -272,21 +278,24 @@ impl Recorder {
         packet: &Packet<'_>,
         out: &mut Vec<u8>,
     ) {
-        self.write_time(time, out);
-        match self.format.layout {
-            Layout::Text | Layout::Neutron | Layout::Json => {}
-            Layout::Ecs => ecs::no_verdict(out),
-            Layout::Ocsf => ocsf::no_verdict(out),
-        }
-        self.write_headers(packet, out);
+        room::append(out, HEADERS_BYTES, |room| {
+            self.write_time(time, room);
+            match self.format.layout {
+                Layout::Text | Layout::Neutron | Layout::Json => {}
+                Layout::Ecs => ecs::no_verdict(room),
+                Layout::Ocsf => ocsf::no_verdict(room),
+            }
+            *room = self.write_headers(packet, room.take());
+        });
     }
 
     /// Starts a record.
-    fn write_time(&mut self, time: Option<Timestamp>, out: &mut Vec<u8>) {
+    #[inline]
+    fn write_time(&mut self, time: Option<Timestamp>, out: &mut Room<'_>) {
         match (self.format.layout, time) {
             (Layout::Neutron, _) | (Layout::Text, None) => {}
             (Layout::Text, Some(time)) => self.clock.write(time, out),
-            (Layout::Json | Layout::Ecs | Layout::Ocsf, None) => out.push(b'{'),
+            (Layout::Json | Layout::Ecs | Layout::Ocsf, None) => out.put("{"),
             (Layout::Json, Some(time)) => {
                 out.put(r#"{"time":""#);
                 self.clock.write_nanos(time, out);
@@ -298,8 +307,7 @@ impl Recorder {
                 out.put(r#"","#);
             }
             (Layout::Ocsf, Some(time)) => {
-                out.put(r#"{"time":"#);
-                out.integer(time.unix_nanos.div_euclid(1_000_000));
+                out.integer(r#"{"time":"#, time.unix_nanos.div_euclid(1_000_000));
                 out.put(r#","time_dt":""#);
                 self.clock.write_nanos(time, out);
                 out.put(r#"","#);
@@ -307,22 +315,33 @@ impl Recorder {
         }
     }
 
-    /// Ends a record.
-    fn write_headers(&self, packet: &Packet<'_>, out: &mut Vec<u8>) {
+    /// Ends a record. Room goes in and comes out in registers.
+    #[inline]
+    fn write_headers<'r>(&self, packet: &Packet<'_>, mut out: Room<'r>) -> Room<'r> {
         let payload = self.format.payload;
         match self.format.layout {
-            Layout::Text => packet.write_text(payload, out),
+            Layout::Text => {
+                packet.write_text_in(payload, &mut out);
+                out.put("\n");
+            }
             Layout::Neutron => {
                 out.put("pkt=");
-                packet.write_text(payload, out);
+                packet.write_text_in(payload, &mut out);
+                out.put("\n");
             }
-            Layout::Json => json::packet(packet, payload, out),
-            Layout::Ecs => ecs::packet(packet, payload, out),
-            Layout::Ocsf => ocsf::packet(packet, payload, out),
+            Layout::Json => json::packet(packet, payload, &mut out),
+            Layout::Ecs => ecs::packet(packet, payload, &mut out),
+            Layout::Ocsf => ocsf::packet(packet, payload, &mut out),
         }
-        match self.format.layout {
-            Layout::Text | Layout::Neutron => out.put("\n"),
-            Layout::Json | Layout::Ecs | Layout::Ocsf => out.put("}\n"),
+        if !matches!(self.format.layout, Layout::Text | Layout::Neutron) {
+            out.put("}\n");
         }
+        out
     }
 }
+
+/// More than the headers of most packets take in any layout.
+const HEADERS_BYTES: usize = 1024;
+
+/// More than most heads and tails take.
+const PART_BYTES: usize = 512;

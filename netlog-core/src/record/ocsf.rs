@@ -96,6 +96,7 @@
 
 use std::net::IpAddr;
 
+use netlog_packet::room::Room;
 use netlog_packet::{Fragment, MacAddr, Network, Packet, Payload, Summary, Transport};
 
 use super::put::Put;
@@ -113,7 +114,7 @@ const METADATA: &str = concat!(
     r#""},"profiles":"#,
 );
 
-pub(super) fn head(scope: &Scope<'_>, out: &mut Vec<u8>) {
+pub(super) fn head(scope: &Scope<'_>, out: &mut Room<'_>) {
     out.put(COMMON);
     out.put(match scope.action {
         Action::Accept => r#""activity_id":1,"type_uid":400101,"action_id":1,"disposition_id":1,"#,
@@ -130,7 +131,7 @@ pub(super) fn head(scope: &Scope<'_>, out: &mut Vec<u8>) {
 }
 
 /// It ends inside `connection_info`.
-pub(super) fn tail(direction: Direction, verdict: &Verdict<'_>, out: &mut Vec<u8>) {
+pub(super) fn tail(direction: Direction, verdict: &Verdict<'_>, out: &mut Room<'_>) {
     out.put(r#""},"#);
     match verdict {
         Verdict::Rules([]) => {}
@@ -152,7 +153,7 @@ pub(super) fn tail(direction: Direction, verdict: &Verdict<'_>, out: &mut Vec<u8
 }
 
 /// Stands for head and tail where there is no verdict.
-pub(super) fn no_verdict(out: &mut Vec<u8>) {
+pub(super) fn no_verdict(out: &mut Room<'_>) {
     out.put(COMMON);
     out.put(r#""activity_id":6,"type_uid":400106,"#);
     out.put(METADATA);
@@ -160,7 +161,7 @@ pub(super) fn no_verdict(out: &mut Vec<u8>) {
 }
 
 /// It starts inside `connection_info`.
-pub(super) fn packet(packet: &Packet<'_>, payload: Payload, out: &mut Vec<u8>) {
+pub(super) fn packet(packet: &Packet<'_>, payload: Payload, out: &mut Room<'_>) {
     let summary = packet.summary();
     match summary.network {
         Network::Ipv4 { .. } => out.put(r#","protocol_ver_id":4"#),
@@ -168,17 +169,15 @@ pub(super) fn packet(packet: &Packet<'_>, payload: Payload, out: &mut Vec<u8>) {
         Network::Arp { .. } | Network::None => {}
     }
     if let Some(number) = summary.protocol {
-        out.put(r#","protocol_num":"#);
-        out.number(number.into());
+        out.number(r#","protocol_num":"#, number.into());
         if let Some(keyword) = facts::keyword(number) {
             out.put(r#","protocol_name":""#);
             out.put(keyword);
-            out.push(b'"');
+            out.put("\"");
         }
     }
     if let Transport::Tcp { flags, .. } = summary.transport {
-        out.put(r#","tcp_flags":"#);
-        out.number(flags.into());
+        out.number(r#","tcp_flags":"#, flags.into());
     }
     let (src_ip, dst_ip) = facts::addresses(&summary).unzip();
     let (src_port, dst_port) = facts::ports(&summary).unzip();
@@ -186,10 +185,9 @@ pub(super) fn packet(packet: &Packet<'_>, payload: Payload, out: &mut Vec<u8>) {
     endpoint(summary.dl_src, src_ip, src_port, summary.vlan, out);
     out.put(r#"},"dst_endpoint":{"#);
     endpoint(summary.dl_dst, dst_ip, dst_port, summary.vlan, out);
-    out.push(b'}');
+    out.put("}");
     if summary.length > 0 {
-        out.put(r#","traffic":{"bytes":"#);
-        out.number(summary.length);
+        out.number(r#","traffic":{"bytes":"#, summary.length);
         out.put(r#","packets":1}"#);
     }
     if payload == Payload::Include {
@@ -206,40 +204,34 @@ fn endpoint(
     ip: Option<IpAddr>,
     port: Option<u16>,
     vlan: Option<u16>,
-    out: &mut Vec<u8>,
+    out: &mut Room<'_>,
 ) {
-    out.put(r#""mac":""#);
-    out.mac(mac);
+    out.mac(r#""mac":"#, "\"", mac);
     if let Some(ip) = ip {
-        out.put(r#"","ip":""#);
-        out.ip(ip);
+        out.ip(r#","ip":"#, ip);
     } else {
-        out.put(r#"","uid":""#);
-        out.mac(mac);
+        out.mac(r#","uid":"#, "\"", mac);
     }
-    out.push(b'"');
     if let Some(port) = port {
-        out.put(r#","port":"#);
-        out.number(port.into());
+        out.number(r#","port":"#, port.into());
     }
     if let Some(vlan) = vlan {
-        out.put(r#","vlan_uid":""#);
-        out.number(vlan.into());
-        out.push(b'"');
+        out.number(r#","vlan_uid":""#, vlan.into());
+        out.put("\"");
     }
 }
 
 /// What the schema has no attribute for.
-fn unmapped(summary: &Summary, out: &mut Vec<u8>) {
+fn unmapped(summary: &Summary, out: &mut Room<'_>) {
     let mut open = r#","unmapped":{"#;
-    let mut item = |name: &str, out: &mut Vec<u8>| {
+    let mut item = |name: &str, out: &mut Room<'_>| {
         out.put(open);
         out.put(name);
         open = ",";
     };
     if matches!(summary.network, Network::None | Network::Arp { .. }) {
         item(r#""eth_type":"#, out);
-        out.number(summary.dl_type.into());
+        out.number("", summary.dl_type.into());
     }
     match summary.fragment {
         Fragment::None => {}
@@ -248,11 +240,11 @@ fn unmapped(summary: &Summary, out: &mut Vec<u8>) {
     }
     if let Some((kind, code)) = facts::icmp(summary) {
         item(r#""icmp_type":"#, out);
-        out.number(kind.into());
+        out.number("", kind.into());
         item(r#""icmp_code":"#, out);
-        out.number(code.into());
+        out.number("", code.into());
     }
     if open == "," {
-        out.push(b'}');
+        out.put("}");
     }
 }

@@ -1,5 +1,6 @@
 //! The time of a record.
 
+use netlog_packet::room::Room;
 use time::{Month, OffsetDateTime, UtcOffset};
 
 /// The moment of an event.
@@ -29,7 +30,9 @@ pub enum TimestampStyle {
 pub(super) struct Clock {
     style: TimestampStyle,
     second: Option<(i64, i32)>,
-    rendered: Vec<u8>,
+    /// Longer than any timestamp.
+    rendered: [u8; 32],
+    rendered_len: usize,
 }
 
 impl Clock {
@@ -37,64 +40,64 @@ impl Clock {
         Self {
             style,
             second: None,
-            rendered: Vec::new(),
+            rendered: [0; 32],
+            rendered_len: 0,
         }
     }
 
     /// Appends the timestamp and a space, or nothing.
-    pub(super) fn write(&mut self, time: Timestamp, out: &mut Vec<u8>) {
+    pub(super) fn write(&mut self, time: Timestamp, out: &mut Room<'_>) {
         let nanos = self.write_second(time, out);
         if self.style == TimestampStyle::Rfc3339 {
-            out.extend_from_slice(&fraction(nanos)[..7]);
-            out.extend_from_slice(b"Z ");
+            out.prefix(fraction(nanos), 7);
+            out.put("Z ");
         }
     }
 
     /// Appends the timestamp of a clock of [`TimestampStyle::Rfc3339`] with nanoseconds.
-    pub(super) fn write_nanos(&mut self, time: Timestamp, out: &mut Vec<u8>) {
+    pub(super) fn write_nanos(&mut self, time: Timestamp, out: &mut Room<'_>) {
         let nanos = self.write_second(time, out);
-        out.extend_from_slice(&fraction(nanos));
-        out.push(b'Z');
+        out.bytes(&fraction(nanos));
+        out.put("Z");
     }
 
     /// Appends the second and returns the nanoseconds since then.
-    fn write_second(&mut self, time: Timestamp, out: &mut Vec<u8>) -> u64 {
+    fn write_second(&mut self, time: Timestamp, out: &mut Room<'_>) -> u64 {
         const NANOS: i64 = 1_000_000_000;
         let second = time.unix_nanos.div_euclid(NANOS);
         if self.second != Some((second, time.utc_offset)) {
             self.second = Some((second, time.utc_offset));
             self.render(second, time.utc_offset);
         }
-        out.extend_from_slice(&self.rendered);
+        out.prefix(self.rendered, self.rendered_len);
         time.unix_nanos.rem_euclid(NANOS).unsigned_abs()
     }
 
     fn render(&mut self, second: i64, utc_offset: i32) {
-        self.rendered.clear();
+        self.rendered_len = 0;
         let utc = OffsetDateTime::from_unix_timestamp(second).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         match self.style {
             TimestampStyle::None => {}
             TimestampStyle::Rfc3164 => {
                 let offset = UtcOffset::from_whole_seconds(utc_offset).unwrap_or(UtcOffset::UTC);
                 let local = utc.to_offset(offset);
-                self.rendered
-                    .extend_from_slice(abbreviation(local.month()).as_bytes());
-                self.rendered.push(b' ');
+                self.text(abbreviation(local.month()));
+                self.text(" ");
                 self.two_digits(local.day(), b' ');
-                self.rendered.push(b' ');
+                self.text(" ");
                 self.clock(local);
-                self.rendered.push(b' ');
+                self.text(" ");
             }
             TimestampStyle::Rfc3339 => {
                 let year = utc.year().unsigned_abs();
                 let (century, year) = ((year / 100 % 100) as u8, (year % 100) as u8);
                 self.two_digits(century, b'0');
                 self.two_digits(year, b'0');
-                self.rendered.push(b'-');
+                self.text("-");
                 self.two_digits(utc.month().into(), b'0');
-                self.rendered.push(b'-');
+                self.text("-");
                 self.two_digits(utc.day(), b'0');
-                self.rendered.push(b'T');
+                self.text("T");
                 self.clock(utc);
             }
         }
@@ -103,15 +106,27 @@ impl Clock {
     /// `hh:mm:ss`
     fn clock(&mut self, time: OffsetDateTime) {
         self.two_digits(time.hour(), b'0');
-        self.rendered.push(b':');
+        self.text(":");
         self.two_digits(time.minute(), b'0');
-        self.rendered.push(b':');
+        self.text(":");
         self.two_digits(time.second(), b'0');
     }
 
     fn two_digits(&mut self, value: u8, pad: u8) {
         let tens = if value < 10 { pad } else { b'0' + value / 10 };
-        self.rendered.extend_from_slice(&[tens, b'0' + value % 10]);
+        self.bytes(&[tens, b'0' + value % 10]);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        let end = self.rendered_len + bytes.len();
+        if let Some(place) = self.rendered.get_mut(self.rendered_len..end) {
+            place.copy_from_slice(bytes);
+            self.rendered_len = end;
+        }
     }
 }
 
@@ -144,17 +159,19 @@ const fn abbreviation(month: Month) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use netlog_packet::room::append;
+
     use super::*;
 
     fn written(style: TimestampStyle, unix_nanos: i64, utc_offset: i32) -> String {
         let mut out = Vec::new();
-        Clock::new(style).write(
-            Timestamp {
+        append(&mut out, 0, |room| {
+            let time = Timestamp {
                 unix_nanos,
                 utc_offset,
-            },
-            &mut out,
-        );
+            };
+            Clock::new(style).write(time, room);
+        });
         String::from_utf8(out).unwrap()
     }
 
@@ -191,13 +208,13 @@ mod tests {
         let mut clock = Clock::new(TimestampStyle::Rfc3164);
         let mut line = |unix_nanos, utc_offset| {
             let mut out = Vec::new();
-            clock.write(
-                Timestamp {
+            append(&mut out, 0, |room| {
+                let time = Timestamp {
                     unix_nanos,
                     utc_offset,
-                },
-                &mut out,
-            );
+                };
+                clock.write(time, room);
+            });
             String::from_utf8(out).unwrap()
         };
         assert_eq!(line(DOCUMENTED, 0), "May  5 09:05:07 ");
