@@ -60,6 +60,7 @@ pub mod log;
 pub mod plan;
 pub mod policy;
 pub mod prefix;
+mod python;
 pub mod record;
 pub mod rule;
 pub mod ruleset;

@@ -6,7 +6,6 @@
 
 mod driver;
 mod error;
-mod python;
 mod request;
 
 pub use driver::{LogDriver, LogDrivers, OpenVSwitchDriver, Scope};

@@ -7,18 +7,23 @@
 //! | `role:manager` | the caller has the role, in any case of letters |
 //! | `rule:admin_only` | another rule holds |
 //! | `project_id:%(project_id)s` | a field of the caller equals text made from the target |
-//! | `'x':%(name)s` | a literal equals text made from the target |
+//! | `'x':%(name)s`, `None:%(name)s` | a literal equals text made from the target |
 //! | `field:logs:enabled=True` | a field of the target has a value |
 //! | `@`, empty text | always |
 //! | `!` | never |
 //!
 //! with `and`, `or`, `not` and parentheses. A rule that does not exist is the rule `default`.
+//! The older form is a list of which any has to hold, of lists of checks which all have to hold.
+//!
+//! What oslo.policy itself says of some four hundred rules is a fixture of the tests. A rule that
+//! oslo.policy cannot read, it takes for `!`; one that it fails on, it notices when it is asked.
+//! Both are errors here, when the policy is read.
 //!
 //! ```
 //! use netlog_core::policy::{Credentials, Policy};
 //! let policy = Policy::default();
 //! let roles = ["manager".to_owned()];
-//! let manager = Credentials { roles: &roles, project_id: Some("a"), user_id: None };
+//! let manager = Credentials { roles: &roles, project_id: Some("a"), ..Credentials::default() };
 //! assert!(policy.allows("create_log", &manager, &serde_json::json!({"project_id": "a"})));
 //! assert!(!policy.allows("create_log", &manager, &serde_json::json!({"project_id": "b"})));
 //! ```
@@ -28,6 +33,8 @@ use std::iter::Peekable;
 use std::vec;
 
 use serde_json::Value;
+
+use crate::python;
 
 /// Neutron's rules for what the agent's API offers, as of release 29.
 ///
@@ -101,6 +108,12 @@ pub enum ExpressionError {
     /// A check that asks a server, or compares by regular expression.
     #[error("{0:?} is a kind of check that netlog does not support")]
     Unsupported(String),
+    /// `%` that is no field of the target.
+    #[error("{0:?}: write %(name)s for a field of the target, and %% for a percent sign")]
+    NotATemplate(String),
+    /// A kind of check that looks like a literal and is none that netlog reads.
+    #[error("{0:?} begins with no literal: write a number, 'text', True, False or None")]
+    NotALiteral(String),
     /// The expression ends too early.
     #[error("the expression ends where a check is expected")]
     Unfinished,
@@ -121,6 +134,39 @@ pub struct Credentials<'a> {
     pub project_id: Option<&'a str>,
     /// The caller.
     pub user_id: Option<&'a str>,
+    /// Whether the rule `context_is_admin` holds for the caller.
+    pub is_admin: bool,
+}
+
+impl Credentials<'_> {
+    /// Whether a field of the caller, by the names that Neutron gives them, is this text. What
+    /// Neutron knows of callers and the agent does not is `None`, as there.
+    fn has(&self, name: &str, text: &str) -> bool {
+        let is = |value: Option<&str>| value.unwrap_or("None") == text;
+        let flag = |value: bool| text == if value { "True" } else { "False" };
+        match name {
+            "project_id" | "tenant_id" | "tenant" => is(self.project_id),
+            "user_id" | "user" => is(self.user_id),
+            "roles" => self.roles.iter().any(|role| role == text),
+            "is_admin" => flag(self.is_admin),
+            "is_admin_project" => flag(true),
+            "system_scope"
+            | "domain"
+            | "domain_id"
+            | "user_domain"
+            | "user_domain_id"
+            | "user_name"
+            | "project_domain"
+            | "project_domain_id"
+            | "project_name"
+            | "tenant_name"
+            | "service_user_id"
+            | "service_user_domain_id"
+            | "service_project_id"
+            | "service_project_domain_id" => is(None),
+            _ => false,
+        }
+    }
 }
 
 /// One expression.
@@ -152,7 +198,13 @@ enum Check {
 
 /// Text with `%(name)s` in it, which stands for a field of the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Template(String);
+struct Template(Vec<Piece>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Field(String),
+}
 
 /// A set of rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,17 +287,12 @@ impl Policy {
                 let role = role.to_lowercase();
                 caller.roles.iter().any(|own| own.to_lowercase() == role)
             }),
-            Check::Field { name, value } => {
-                text(&target[name.as_str()]).is_some_and(|text| text == *value)
-            }
-            Check::Credential { name, value } => {
-                let own = match name.as_str() {
-                    "project_id" | "tenant_id" | "project" => caller.project_id,
-                    "user_id" | "user" => caller.user_id,
-                    _ => None,
-                };
-                own.is_some_and(|own| value.fill(target).is_some_and(|value| value == own))
-            }
+            Check::Field { name, value } => target
+                .get(name)
+                .is_some_and(|field| !field.is_null() && python::str(field) == *value),
+            Check::Credential { name, value } => value
+                .fill(target)
+                .is_some_and(|value| caller.has(name, &value)),
             Check::Literal { literal, value } => value.fill(target).is_some_and(|v| v == *literal),
         }
     }
@@ -281,60 +328,72 @@ impl Policy {
 }
 
 impl Template {
+    /// Reads what may stand in one: Python's `%` formatting, as far as it makes sense here.
+    fn parse(text: &str) -> Result<Self, ExpressionError> {
+        let no_template = || ExpressionError::NotATemplate(text.to_owned());
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('%') {
+            pieces.push(Piece::Text(before.to_owned()));
+            rest = if let Some(after) = after.strip_prefix('%') {
+                pieces.push(Piece::Text("%".to_owned()));
+                after
+            } else {
+                let field = after.strip_prefix('(').ok_or_else(no_template)?;
+                let (name, after) = field.split_once(')').ok_or_else(no_template)?;
+                pieces.push(Piece::Field(name.to_owned()));
+                after.strip_prefix('s').ok_or_else(no_template)?
+            };
+        }
+        pieces.push(Piece::Text(rest.to_owned()));
+        Ok(Self(pieces))
+    }
+
     /// The text for a target; `None` where the target lacks a field.
     fn fill(&self, target: &Value) -> Option<String> {
         let mut filled = String::new();
-        let mut rest = self.0.as_str();
-        while let Some((before, after)) = rest.split_once("%(") {
-            let (name, after) = after.split_once(")s")?;
-            filled.push_str(before);
-            filled.push_str(&text(target.get(name)?)?);
-            rest = after;
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => filled.push_str(text),
+                Piece::Field(name) => filled.push_str(&python::str(target.get(name)?)),
+            }
         }
-        filled.push_str(rest);
         Some(filled)
-    }
-}
-
-/// A value as Python prints it; lists and objects have no place in a rule.
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::Bool(true) => Some("True".to_owned()),
-        Value::Bool(false) => Some("False".to_owned()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::String(text) => Some(text.clone()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
 /// An expression as a policy file has it: text, or the older lists (any of lists of all).
 fn parse_value(value: &Value) -> Result<Check, ExpressionError> {
-    let one = |value: &Value| parse(value.as_str().ok_or(ExpressionError::NotText)?);
     match value {
         Value::String(text) => parse(text),
         Value::Array(any) if any.is_empty() => Ok(Check::Always),
+        // Without anything in them, lists within the list do not count.
         Value::Array(any) => any
             .iter()
+            .filter(|all| !matches!(all, Value::Array(all) if all.is_empty()))
+            .filter(|all| all.as_str() != Some(""))
             .map(|all| match all {
-                Value::Array(all) => all
-                    .iter()
-                    .map(one)
-                    .collect::<Result<_, _>>()
-                    .map(Check::All),
-                other => one(other),
+                Value::Array(all) => all.iter().map(parse_one).collect(),
+                one => parse_one(one).map(|one| vec![one]),
             })
+            .map(|all| all.map(Check::All))
             .collect::<Result<_, _>>()
             .map(Check::Any),
         _ => Err(ExpressionError::NotText),
     }
 }
 
+/// One check in a list, where it stands alone.
+fn parse_one(value: &Value) -> Result<Check, ExpressionError> {
+    leaf(value.as_str().ok_or(ExpressionError::NotText)?)
+}
+
 /// Reads an expression. `and` binds tighter than `or`, `not` tighter than both.
 fn parse(text: &str) -> Result<Check, ExpressionError> {
-    let mut tokens = tokens(text).into_iter().peekable();
-    if tokens.peek().is_none() {
+    if text.is_empty() {
         return Ok(Check::Always);
     }
+    let mut tokens = tokens(text).into_iter().peekable();
     let check = any(&mut tokens, 0)?;
     match tokens.next() {
         None => Ok(check),
@@ -423,14 +482,17 @@ fn leaf(token: &str) -> Result<Check, ExpressionError> {
         "!" => return Ok(Check::Never),
         _ => {}
     }
+    let quoted = |quote| token.len() > 1 && token.starts_with(quote) && token.ends_with(quote);
+    if quoted('\'') || quoted('"') {
+        return Err(no_check());
+    }
     let (kind, value) = token.split_once(':').ok_or_else(no_check)?;
     match kind {
-        "" => Err(no_check()),
         "rule" => Ok(Check::Rule(value.to_owned())),
-        "role" => Ok(Check::Role(Template(value.to_owned()))),
+        "role" => Ok(Check::Role(Template::parse(value)?)),
         "field" => {
             let (_, field) = value.split_once(':').ok_or_else(no_check)?;
-            let (name, value) = field.rsplit_once('=').ok_or_else(no_check)?;
+            let (name, value) = field.split_once('=').ok_or_else(no_check)?;
             if value.starts_with('~') {
                 return Err(ExpressionError::Unsupported(token.to_owned()));
             }
@@ -440,30 +502,43 @@ fn leaf(token: &str) -> Result<Check, ExpressionError> {
             })
         }
         "http" | "https" => Err(ExpressionError::Unsupported(token.to_owned())),
-        kind => {
-            let value = Template(value.to_owned());
-            Ok(match literal(kind) {
-                Some(literal) => Check::Literal { literal, value },
-                None => Check::Credential {
-                    name: kind.to_owned(),
-                    value,
-                },
-            })
-        }
+        kind if is_name(kind) => Ok(Check::Credential {
+            name: kind.to_owned(),
+            value: Template::parse(value)?,
+        }),
+        kind => Ok(Check::Literal {
+            literal: literal(kind)
+                .ok_or_else(|| ExpressionError::NotALiteral(token.to_owned()))?
+                .to_owned(),
+            value: Template::parse(value)?,
+        }),
     }
 }
 
-/// The text of a Python literal: quoted text, a number, `True`, `False` or `None`.
-fn literal(word: &str) -> Option<String> {
+/// Whether it can name a field of the caller, and is no literal of Python's.
+fn is_name(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        && word
+            .chars()
+            .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'))
+        && !matches!(word, "True" | "False" | "None" | "and" | "or" | "not")
+}
+
+/// The text of a Python literal: quoted text, a number, `True`, `False` or `None`. Numbers have
+/// to be written as Python prints them.
+fn literal(word: &str) -> Option<&str> {
+    if matches!(word, "True" | "False" | "None") {
+        return Some(word);
+    }
     for quote in ['\'', '"'] {
         let inner = word.strip_prefix(quote).and_then(|w| w.strip_suffix(quote));
         if let Some(inner) = inner {
-            return Some(inner.to_owned());
+            return (!inner.contains([quote, '\\'])).then_some(inner);
         }
     }
-    let is_literal =
-        matches!(word, "True" | "False" | "None") || word.starts_with(|c: char| c.is_ascii_digit());
-    is_literal.then(|| word.to_owned())
+    let whole = word.parse().is_ok_and(|n: i64| n.to_string() == word);
+    let decimal = word.parse().is_ok_and(|n: f64| format!("{n:?}") == word);
+    (whole || (decimal && word.contains('.') && !word.contains('e'))).then_some(word)
 }
 
 #[cfg(test)]
@@ -490,6 +565,7 @@ mod tests {
             roles: &roles,
             project_id: Some(project),
             user_id: Some("u"),
+            is_admin: false,
         };
         policy.allows("get_log", &caller, target)
     }

@@ -63,6 +63,8 @@ pub struct Context {
     pub project_id: Option<String>,
     /// The caller's roles.
     pub roles: Vec<String>,
+    /// Whether the policy takes the caller for an administrator.
+    pub is_admin: bool,
     /// Whether objects of all projects exist for the caller.
     pub any_project: bool,
     /// Whether the policy is not asked.
@@ -84,6 +86,7 @@ impl Context {
             roles: &self.roles,
             project_id: self.project_id.as_deref(),
             user_id: self.user_id.as_deref(),
+            is_admin: self.is_admin,
         }
     }
 
@@ -98,12 +101,13 @@ impl Context {
             user_id: Some(user_id),
             project_id,
             roles,
+            is_admin: false,
             any_project: false,
             unrestricted: false,
         };
-        context.any_project = ["context_is_admin", "service_api"]
-            .iter()
-            .any(|rule| policy.allows(rule, &context.credentials(), &json!({})));
+        let allows = |context: &Self, rule| policy.allows(rule, &context.credentials(), &json!({}));
+        context.is_admin = allows(&context, "context_is_admin");
+        context.any_project = context.is_admin || allows(&context, "service_api");
         context
     }
 }
@@ -123,6 +127,7 @@ impl Auth {
                     None => Some(NOAUTH_PROJECT.to_owned()),
                 },
                 roles: vec!["admin".to_owned()],
+                is_admin: true,
                 any_project: true,
                 unrestricted: true,
             }),

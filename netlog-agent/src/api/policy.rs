@@ -82,7 +82,7 @@ mod tests {
         let caller = Credentials {
             roles: &roles,
             project_id: Some("p"),
-            user_id: None,
+            ..Credentials::default()
         };
         policy.allows("get_log", &caller, &json!({"project_id": "p"}))
     }

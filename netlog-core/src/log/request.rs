@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 use time::UtcDateTime;
 use uuid::Uuid;
 
-use super::{LogDrivers, LogError, LogObject, LoggedEvent, python};
+use super::{LogDrivers, LogError, LogObject, LoggedEvent};
 use crate::inventory::Inventory;
+use crate::python;
 
 /// The most characters of a name, a description, a resource type or a project id.
 const MAX_LENGTH: usize = 255;

@@ -1,11 +1,12 @@
-//! JSON values as Python prints them, for Neutron's messages quote values that way.
+//! JSON values as Python prints them: Neutron's messages quote values that way, and oslo.policy
+//! compares them.
 
 use std::fmt::{self, Write as _};
 
 use serde_json::Value;
 
 /// Python's `str()` of a value: strings bare, everything else as [`Repr`].
-pub(super) fn str(value: &Value) -> String {
+pub(crate) fn str(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => Repr(other).to_string(),
