@@ -1,5 +1,5 @@
-//! Forwarding is the same with log flows and without: each host receives the same frames. This
-//! test needs root.
+//! Forwarding is the same with log flows and without: each host receives the same frames. These
+//! tests need root.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
@@ -12,7 +12,10 @@ use std::thread;
 use std::time::Duration;
 
 use netlog_lab::frames::{Ends, arp_request, ethernet};
-use netlog_lab::{Agent, BR_INT, FIRST, Family, HOSTS, Host, LIMIT, Lab, Options, Site, until};
+use netlog_lab::{
+    Agent, BR_INT, FIRST, Family, Host, LIMIT, Lab, Options, SECOND, SECOND_EGRESS_DIRECT, Site,
+    Topology, until,
+};
 use nix::sys::signal::Signal;
 use pnet_datalink::{Channel, Config, DataLinkReceiver};
 
@@ -31,12 +34,12 @@ struct Received {
 
 /// New sessions between all hosts of a network, most of which are accepted or dropped by some
 /// rule on the way; forged addresses; frames with VLAN tags; a protocol that nobody knows.
-fn mix() -> Mix {
+fn mix(topology: &'static Topology) -> Mix {
     let mut mix = Mix::new();
     let mut ports = 20_000..;
     let mut source = || ports.next().unwrap();
-    for from in &HOSTS {
-        for to in FIRST.neighbours(from) {
+    for from in topology.hosts {
+        for to in topology.neighbours(from) {
             for family in [Family::V4, Family::V6] {
                 let ends = Ends::between(from, to, family);
                 for destination in [22, 80, 443, 5432, 9000] {
@@ -110,12 +113,13 @@ fn listen(site: &Site, host: &Host) -> Box<dyn DataLinkReceiver> {
 /// Notes which frames of the mix come, until all neighbours have said that this round ends.
 fn receive(
     receiver: &mut dyn DataLinkReceiver,
+    topology: &Topology,
     host: &'static Host,
     mix: &Mix,
     round: u8,
     frames: &mut BTreeMap<usize, usize>,
 ) {
-    let mut awaited: BTreeMap<Vec<u8>, &str> = FIRST
+    let mut awaited: BTreeMap<Vec<u8>, &str> = topology
         .neighbours(host)
         .map(|neighbour| (end_of(round, neighbour), neighbour.name))
         .collect();
@@ -154,13 +158,15 @@ fn run(lab: &Lab, mix: &Mix) -> BTreeMap<&'static str, Received> {
     }
     // Cached flows would forward without learning who is where.
     lab.ovs_appctl(&["revalidator/purge"]).unwrap();
-    let mut listening: Vec<_> = HOSTS.iter().map(|host| (host, listen(lab, host))).collect();
-    let before: Vec<_> = HOSTS.iter().map(|host| counted(lab, host)).collect();
+    let topology = lab.topology();
+    let hosts = topology.hosts;
+    let mut listening: Vec<_> = hosts.iter().map(|host| (host, listen(lab, host))).collect();
+    let before: Vec<_> = hosts.iter().map(|host| counted(lab, host)).collect();
     let mut received: BTreeMap<&'static str, Received> = BTreeMap::new();
     // In the first round the switch learns where everybody is; the second is the mix; with the
     // third come the answers of the kernels to it.
     for round in 1..=3 {
-        for host in &HOSTS {
+        for host in hosts {
             let of_host = mix
                 .iter()
                 .filter(|(from, _)| round == 2 && from.name == host.name);
@@ -170,10 +176,10 @@ fn run(lab: &Lab, mix: &Mix) -> BTreeMap<&'static str, Received> {
         }
         for (host, receiver) in &mut listening {
             let frames = &mut received.entry(host.name).or_default().frames;
-            receive(&mut **receiver, host, mix, round, frames);
+            receive(&mut **receiver, topology, host, mix, round, frames);
         }
     }
-    for (host, (bytes, packets)) in HOSTS.iter().zip(before) {
+    for (host, (bytes, packets)) in hosts.iter().zip(before) {
         let after = counted(lab, host);
         received.entry(host.name).or_default().counted = (after.0 - bytes, after.1 - packets);
     }
@@ -202,8 +208,8 @@ fn compare(
     }
 }
 
-fn log(agent: &Agent<'_>, vm: &str) {
-    let target = netlog_lab::host(vm).unwrap().port_id;
+fn log(agent: &Agent<'_>, lab: &Site, vm: &str) {
+    let target = lab.host(vm).unwrap().port_id;
     let create = [
         "log",
         "create",
@@ -219,7 +225,7 @@ fn log(agent: &Agent<'_>, vm: &str) {
 #[test]
 fn forwarding_is_the_same_with_log_flows_and_without() {
     let lab = Lab::start(&Options::default()).unwrap_or_else(|error| panic!("{error}"));
-    let mix = mix();
+    let mix = mix(&FIRST);
     let without = run(&lab, &mix);
     let forwarded: usize = without.values().flat_map(|host| host.frames.values()).sum();
     println!("{} frames sent, {forwarded} received", mix.len());
@@ -237,7 +243,7 @@ fn forwarding_is_the_same_with_log_flows_and_without() {
 
     let mut agent = Agent::start(&lab, "").unwrap();
     for vm in ["vm1", "vm2", "vm3", "vm5"] {
-        log(&agent, vm);
+        log(&agent, &lab, vm);
     }
     assert_eq!(lab.flows(93).unwrap().matches("cookie=0x6e4c").count(), 8);
     compare("with log flows", &mix, &without, &run(&lab, &mix));
@@ -251,6 +257,8 @@ fn forwarding_is_the_same_with_log_flows_and_without() {
         Ok((lab.flows(93)?.matches("meter_id=").count() == 8).then_some(()))
     })
     .unwrap();
+    // So many at once that the meter still cuts when the mix comes.
+    lab.syn("ext1", "vm1", Family::V4, 81, 1000).unwrap();
     compare("with meters", &mix, &without, &run(&lab, &mix));
     let stats = lab.ovs_ofctl(&["meter-stats", BR_INT]).unwrap();
     assert!(
@@ -291,4 +299,44 @@ fn forwarding_is_the_same_with_log_flows_and_without() {
     compare("with the agent back", &mix, &without, &run(&lab, &mix));
     agent.terminate().unwrap();
     lab.stop().unwrap();
+}
+
+/// The second site, without log flows and with them on every port that has a firewall.
+fn forwarding_is_the_same_on(topology: &'static Topology) {
+    let options = Options {
+        topology,
+        ..Options::default()
+    };
+    let lab = Lab::start(&options).unwrap_or_else(|error| panic!("{error}"));
+    let mix = mix(topology);
+    let without = run(&lab, &mix);
+    let forwarded: usize = without.values().flat_map(|host| host.frames.values()).sum();
+    println!("{} frames sent, {forwarded} received", mix.len());
+    assert!(
+        (100..mix.len()).contains(&forwarded),
+        "{forwarded} of {}",
+        mix.len()
+    );
+
+    let agent = Agent::start(&lab, "").unwrap();
+    for vm in topology.vms() {
+        log(&agent, &lab, vm.name);
+    }
+    // All but free1, which has no firewall.
+    assert_eq!(lab.flows(93).unwrap().matches("cookie=0x6e4c").count(), 18);
+    compare("with log flows", &mix, &without, &run(&lab, &mix));
+    let records = agent.records().unwrap().len();
+    assert!(records > 500, "{records} records");
+    agent.terminate().unwrap();
+    lab.stop().unwrap();
+}
+
+#[test]
+fn forwarding_is_the_same_on_the_second_site() {
+    forwarding_is_the_same_on(&SECOND);
+}
+
+#[test]
+fn forwarding_is_the_same_with_explicitly_egress_direct() {
+    forwarding_is_the_same_on(&SECOND_EGRESS_DIRECT);
 }
