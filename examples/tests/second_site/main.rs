@@ -10,12 +10,13 @@ mod rules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use netlog_lab::frames::Ends;
+use netlog_lab::frames::{BROADCAST, Ends, arp_request, link_local};
 use netlog_lab::{
     Agent, Family, Host, LIMIT, Lab, LabError, Options, Record, SECOND, SECOND_EGRESS_DIRECT,
     Topology, until,
@@ -160,6 +161,8 @@ struct Bench<'a> {
     site: Site<'a>,
     /// The names of the log objects by id.
     names: BTreeMap<String, String>,
+    /// How many packets must have passed each log flow, by table and match.
+    log_flows: BTreeMap<(u8, String), u64>,
     /// Records seen so far.
     before: usize,
     marks: std::ops::RangeFrom<u16>,
@@ -189,6 +192,7 @@ impl<'a> Bench<'a> {
             agent,
             site,
             names: BTreeMap::new(),
+            log_flows: BTreeMap::new(),
             before: 0,
             marks: 1..,
             source_port: 40_000,
@@ -220,43 +224,79 @@ impl<'a> Bench<'a> {
         self.names.insert(id.trim().to_owned(), log.name.to_owned());
     }
 
-    /// Sends packets of one host, and returns the records of each, by mark.
-    fn send(&mut self, packets: &[Packet]) -> (Round, BTreeMap<u16, Vec<Event>>) {
-        let from = packets[0].from;
-        let round: Round = self.marks.by_ref().zip(packets.iter().copied()).collect();
-        let mut frames: Vec<Vec<u8>> = round
-            .iter()
-            .map(|(mark, packet)| frame(packet, self.source_port, *mark))
-            .collect();
-        // Nothing allows this one, and each sender or receiver of it logs drops.
+    /// Sends frames of one host, and returns the records since the last call, up to those of what
+    /// was sent here.
+    fn records_after(&mut self, from: &'static Host, mut frames: Vec<Vec<u8>>) -> Vec<Record> {
+        /// No rule allows it.
+        const FENCE: u16 = 60_000;
+        // Each sender or receiver of it logs drops.
         let name = match (from.network_id == self.host("bare1").network_id, from.name) {
             (true, "bare1") => "web1",
             (true, _) => "bare1",
             (false, "odd1") => "web3",
             (false, _) => "odd1",
         };
-        let fence = packet(from, self.host(name), Family::V4, Probe::Tcp(60_000));
+        let fence = packet(from, self.host(name), Family::V4, Probe::Tcp(FENCE));
+        self.expect_log_flow(&fence);
         let end = self.marks.next().unwrap();
         frames.push(frame(&fence, self.source_port, end));
         self.lab.send_frames(from.name, &frames).unwrap();
-        let records = until(LIMIT, "the record of the fence", || {
+        let is_fence = |record: &Record| record.line.contains(&format!("dst_port={FENCE},"));
+        let ends = |record: &Record| {
+            is_fence(record) && mark_of(record) == end && record.event.starts_with("DROP")
+        };
+        let mut records = until(LIMIT, "the record of the fence", || {
             let records = self.agent.records()?.split_off(self.before);
-            let fenced =
-                |record: &Record| mark_of(record) == end && record.event.starts_with("DROP");
-            Ok(records.iter().any(fenced).then_some(records))
+            Ok(records.iter().any(ends).then_some(records))
         })
         .unwrap_or_else(|error| panic!("{error} from {}\n{:?}", from.name, self.agent.status()));
         self.before += records.len();
+        records.retain(|record| !is_fence(record));
+        records
+    }
+
+    /// Notes that a packet will pass its log flow.
+    fn expect_log_flow(&mut self, packet: &Packet) {
+        if let Some(flow) = self.site.log_flow(packet) {
+            *self.log_flows.entry(flow).or_default() += 1;
+        }
+    }
+
+    /// Sends packets of one host, and returns the events of each, by mark.
+    fn send(&mut self, packets: &[Packet]) -> (Round, BTreeMap<u16, Vec<Event>>) {
+        let round: Round = self.marks.by_ref().zip(packets.iter().copied()).collect();
+        for packet in packets {
+            self.expect_log_flow(packet);
+        }
+        let frames = round
+            .iter()
+            .map(|(mark, packet)| frame(packet, self.source_port, *mark));
+        let records = self.records_after(packets[0].from, frames.collect());
         let mut told: BTreeMap<u16, Vec<Event>> = BTreeMap::new();
-        for record in records.iter().filter(|record| mark_of(record) != end) {
-            told.entry(mark_of(record))
-                .or_default()
-                .push(self.event(record));
+        for record in &records {
+            let events = told.entry(mark_of(record)).or_default();
+            events.push(self.event(record));
         }
         for events in told.values_mut() {
             events.sort();
         }
         (round, told)
+    }
+
+    /// What happened since the last call, in short, once everything that a host has sent is
+    /// recorded: `ACCEPT:web1:out 07`, with the end of the rule's id or the reason.
+    fn told_after(&mut self, from: &str, frames: Vec<Vec<u8>>) -> Vec<String> {
+        let from = self.host(from);
+        let records = self.records_after(from, frames);
+        let short = |record: &Record| {
+            let cause = record
+                .cause
+                .strip_prefix("000004e2-0000-4000-8000-0000000000");
+            format!("{} {}", record.event, cause.unwrap_or(&record.cause))
+        };
+        let mut told: Vec<String> = records.iter().map(short).collect();
+        told.sort();
+        told
     }
 
     /// Sends packets of one host, and says where the records are not those that must be there.
@@ -297,6 +337,23 @@ impl<'a> Bench<'a> {
     }
 }
 
+/// How many packets passed each of our log flows, by table and match.
+fn passed_log_flows(lab: &Lab) -> BTreeMap<(u8, String), u64> {
+    let mut passed = BTreeMap::new();
+    for table in [91, 92, 93] {
+        for flow in lab.flows(table).unwrap().lines() {
+            let field = |name: &str| flow.split_once(name)?.1.split([',', ' ']).next();
+            let ours = field("cookie=").is_some_and(|cookie| cookie.starts_with("0x6e4c"));
+            let packets: u64 = field("n_packets=").map_or(0, |count| count.parse().unwrap());
+            if ours && packets > 0 {
+                let matches = field("priority=100,").or_else(|| field("priority=90,"));
+                passed.insert((table, matches.unwrap().to_owned()), packets);
+            }
+        }
+    }
+    passed
+}
+
 /// Everybody sends everything to every neighbour.
 fn every_packet_is_told_by_its_rules(topology: &'static Topology) {
     let lab = start(topology);
@@ -324,6 +381,18 @@ fn every_packet_is_told_by_its_rules(topology: &'static Topology) {
         wrong.len(),
         wrong.join("\n")
     );
+    // The switch counts what it has cached a moment later.
+    until(LIMIT, "the log flows to count every packet", || {
+        Ok((passed_log_flows(&lab) == bench.log_flows).then_some(()))
+    })
+    .unwrap_or_else(|error| {
+        let (passed, expected) = (passed_log_flows(&lab), &bench.log_flows);
+        panic!("{error}:\npassed   {passed:?}\nexpected {expected:?}")
+    });
+    for record in bench.agent.records().unwrap() {
+        // The switch tells of a packet before it is readied for the wire.
+        assert!(!record.line.contains("vlan("), "{}", record.line);
+    }
     let totals = bench.agent.status().unwrap()["totals"].clone();
     println!("{sent} packets, {} records: {totals}", bench.before);
     for name in ["unknown_flow", "malformed", "drifted", "sessions_evicted"] {
@@ -791,4 +860,159 @@ fn log_objects_that_come_and_go_while_traffic_runs() {
     }
     bench.agent.terminate().unwrap();
     lab.stop().unwrap();
+}
+
+#[test]
+fn sessions_and_frames_that_are_not_the_plainest() {
+    let lab = start(&SECOND_EGRESS_DIRECT);
+    let mut bench = Bench::new(&lab);
+    let host = |name| lab.host(name).unwrap();
+    let (web1, web3, db1, lb1) = (host("web1"), host("web3"), host("db1"), host("lb1"));
+    let (six1, peer1, extb, extg) = (host("six1"), host("peer1"), host("extb"), host("extg"));
+    let v4 = |from, to| Ends::between(from, to, Family::V4);
+    let v6 = |from, to| Ends::between(from, to, Family::V6);
+
+    // Sockets of the kernels.
+    lab.tcp_exchange("web1", "web2", Family::V4, 443, 3)
+        .unwrap();
+    assert_eq!(
+        bench.told_after("web1", vec![]),
+        ["ACCEPT:web1:out 07", "ACCEPT:web2:in 02"]
+    );
+    lab.tcp_exchange("web1", "extb", Family::V6, 8080, 1)
+        .unwrap();
+    assert_eq!(bench.told_after("web1", vec![]), ["ACCEPT:web1:out 08"]);
+    lab.tcp_exchange("extb", "web1", Family::V4, 80, 1).unwrap();
+    // web and base allow it alike; nobody logs base.
+    assert_eq!(bench.told_after("extb", vec![]), ["ACCEPT:web1:in 01"]);
+    lab.udp_exchange("extb", "web1", Family::V4, 53, 3).unwrap();
+    // Only base allows it.
+    assert_eq!(bench.told_after("extb", vec![]), [""; 0]);
+    lab.ping("lb1", "web1", Family::V4, 3).unwrap();
+    assert_eq!(
+        bench.told_after("lb1", vec![]),
+        ["ACCEPT:lb1:out 1e", "ACCEPT:web1:in 05"]
+    );
+    let far3 = v4(lb1, extb).to(extb.mac, Ipv4Addr::new(10, 20, 0, 77));
+    let question = far3.udp(30_000, 9, b"question").unwrap();
+    assert_eq!(
+        bench.told_after("lb1", vec![question]),
+        ["ACCEPT:lb1:out 1f"]
+    );
+
+    // What is repeated: accepted once, dropped each time.
+    let syn = v4(lb1, extb).syn(30_001, 443).unwrap();
+    assert_eq!(
+        bench.told_after("lb1", vec![syn.clone(), syn.clone(), syn]),
+        ["ACCEPT:lb1:out 1d"]
+    );
+    let knock = v4(extb, db1).udp(30_002, 9, b"knock").unwrap();
+    let dropped = ["DROP:db1:in no-rule"; 3];
+    assert_eq!(
+        bench.told_after("extb", vec![knock.clone(), knock.clone(), knock]),
+        dropped
+    );
+
+    // Addresses that are the port's, and such as are not.
+    let from = |from: &'static Host, to, source: &str, probe| Packet {
+        source: source.parse().unwrap(),
+        ..packet(from, to, Family::V4, probe)
+    };
+    let of_db1 = [
+        from(db1, web1, "10.20.0.200", Probe::Tcp(9)),
+        from(db1, web1, "10.20.0.207", Probe::Tcp(9)),
+        from(db1, web1, "10.20.0.208", Probe::Tcp(9)),
+        from(db1, web1, "10.20.0.11", Probe::Udp(53)),
+    ];
+    bench.expect("an allowed address pair that is a prefix", &of_db1);
+    let pair = Packet {
+        source_mac: lb1.pairs[0].0,
+        ..from(lb1, web1, "10.20.0.140", Probe::Tcp(80))
+    };
+    let forged = Packet {
+        source: lb1.v4.into(),
+        ..pair
+    };
+    bench.expect(
+        "an allowed address pair with another MAC address",
+        &[pair, forged],
+    );
+    let any = from(extg, peer1, "10.20.0.222", Probe::Tcp(1));
+    bench.expect(
+        "a member of a remote group that may use any address",
+        &[any],
+    );
+    let arp = arp_request(web1.mac, lb1.v4, extb.v4).unwrap();
+    assert_eq!(
+        bench.told_after("web1", vec![arp]),
+        ["DROP:web1:out anti-spoof"]
+    );
+
+    // What no VM may send.
+    let offer = v4(lb1, extb)
+        .to(BROADCAST, Ipv4Addr::BROADCAST)
+        .udp(67, 68, b"offer")
+        .unwrap();
+    assert_eq!(
+        bench.told_after("lb1", vec![offer]),
+        ["DROP:lb1:out dhcp-or-ra-server"]
+    );
+    let all_nodes: Ipv6Addr = "ff02::1".parse().unwrap();
+    let advertisement = v6(six1, extg)
+        .from_ip(link_local(six1.mac))
+        .to([0x33, 0x33, 0, 0, 0, 1], all_nodes)
+        .router_advertisement()
+        .unwrap();
+    assert_eq!(
+        bench.told_after("six1", vec![advertisement]),
+        ["DROP:six1:out dhcp-or-ra-server"]
+    );
+
+    // Broadcast, which goes out past the ports of this host.
+    let hello = v4(web1, extb).to(BROADCAST, Ipv4Addr::new(10, 20, 0, 255));
+    let hello = hello.udp(30_003, 9, b"hello").unwrap();
+    assert_eq!(
+        bench.told_after("web1", vec![hello]),
+        ["ACCEPT:web1:out 07"]
+    );
+
+    // IPv6 extension headers: the switch looks past hop-by-hop options and the authentication
+    // header, and not into ESP.
+    let syn = v6(extg, six1).syn(30_004, 22).unwrap();
+    let options = [6, 0, 1, 4, 0, 0, 0, 0];
+    let with_options = extended(&syn, 0, &options);
+    assert_eq!(
+        bench.told_after("extg", vec![with_options]),
+        ["ACCEPT:six1:in 2f"]
+    );
+    let datagram = v6(web3, six1).udp(30_005, 1000, b"datagram").unwrap();
+    let authenticated = extended(
+        &datagram,
+        51,
+        &[
+            17, 4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        ],
+    );
+    assert_eq!(
+        bench.told_after("web3", vec![authenticated]),
+        ["ACCEPT:web3:out 08", "DROP:six1:in no-rule"]
+    );
+
+    let totals = bench.agent.status().unwrap()["totals"].clone();
+    for name in ["unknown_flow", "malformed", "drifted"] {
+        assert_eq!(totals[name], 0, "{name}: {totals}");
+    }
+    bench.agent.terminate().unwrap();
+    lab.stop().unwrap();
+}
+
+/// An IPv6 packet with an extension header of this type before its payload (RFC 8200, section 4).
+fn extended(frame: &[u8], kind: u8, header: &[u8]) -> Vec<u8> {
+    let (ethernet, packet) = frame.split_at(14);
+    let (fixed, payload) = packet.split_at(40);
+    let mut fixed = fixed.to_vec();
+    let length = u16::try_from(header.len() + payload.len()).unwrap();
+    fixed[4..6].copy_from_slice(&length.to_be_bytes());
+    fixed[6] = kind;
+    [ethernet, &fixed, header, payload].concat()
 }

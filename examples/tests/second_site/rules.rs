@@ -84,6 +84,30 @@ pub(crate) struct Site<'a> {
     pub(crate) logs: &'a [Log],
 }
 
+/// What the firewall does with a packet at a port.
+struct Verdict<'a> {
+    port: &'a Value,
+    action: &'static str,
+    direction: &'static str,
+    /// The rules that allow it, or the reason of the drop.
+    cause: Result<Vec<Match<'a>>, &'static str>,
+}
+
+impl<'a> Verdict<'a> {
+    fn new(
+        port: &'a Value,
+        direction: &'static str,
+        cause: Result<Vec<Match<'a>>, &'static str>,
+    ) -> Self {
+        Self {
+            port,
+            action: if cause.is_ok() { "ACCEPT" } else { "DROP" },
+            direction,
+            cause,
+        }
+    }
+}
+
 /// How specific a rule is that allows a packet, and which it is. The least comes first.
 type Match<'a> = ((u8, bool, u32, String), &'a str);
 
@@ -105,82 +129,134 @@ impl Site<'_> {
 
     /// The events of a packet, in order.
     pub(crate) fn events(&self, packet: &Packet) -> Vec<Event> {
-        let mut events = Vec::new();
+        let verdicts = self.verdicts(packet);
+        let mut events: Vec<Event> = verdicts
+            .iter()
+            .filter_map(|verdict| self.event(verdict))
+            .collect();
+        events.sort();
+        events
+    }
+
+    /// The log flow that a packet passes: its table, and what it matches. A packet passes one at
+    /// most, though it may be two events.
+    pub(crate) fn log_flow(&self, packet: &Packet) -> Option<(u8, String)> {
+        let logs = |port: &Value, action: &str| {
+            let mut logs = self.logs.iter();
+            logs.any(|log| self.selects(log, port, action))
+        };
+        let register = |port: &Value| format!("reg5={:#x}", self.host(port).ofport);
+        let in_port = |port: &Value| format!("in_port={}", self.host(port).ofport);
+        match &self.verdicts(packet)[..] {
+            [] => None,
+            [
+                Verdict {
+                    port,
+                    action: "ACCEPT",
+                    direction: "out",
+                    ..
+                },
+            ] => logs(port, "ACCEPT").then(|| (91, register(port))),
+            [rest @ .., last] => {
+                let table = if last.action == "ACCEPT" { 92 } else { 93 };
+                // Whose packet was let out, or may have been: the flow cannot tell.
+                let leaves = (last.direction == "out").then_some(last);
+                let source = rest.first().or(leaves);
+                if logs(last.port, last.action) {
+                    Some((table, register(last.port)))
+                } else {
+                    let source = source.filter(|source| logs(source.port, "ACCEPT"))?;
+                    Some((table, in_port(source.port)))
+                }
+            }
+        }
+    }
+
+    fn host(&self, port: &Value) -> &'static Host {
+        self.topology.host(port["name"].as_str().unwrap()).unwrap()
+    }
+
+    /// What the firewall does with a packet at the ports that it passes.
+    fn verdicts(&self, packet: &Packet) -> Vec<Verdict<'_>> {
         let secured = |host: &Host| {
             self.port(host.name)
                 .filter(|port| port["port_security_enabled"] == true)
         };
         let new = packet.probe.opens_a_session();
+        let mut verdicts = Vec::new();
         if let Some(port) = secured(packet.from) {
-            if !owns(port, packet.source, packet.source_mac) {
-                self.push(&mut events, port, "DROP", "out", Err("anti-spoof"));
-                return events;
-            }
-            if !new {
-                self.push(&mut events, port, "DROP", "out", Err("invalid-state"));
-                return events;
-            }
             let matches = self.matches(port, "egress", packet);
-            if matches.is_empty() {
-                self.push(&mut events, port, "DROP", "out", Err("no-rule"));
-                return events;
+            let cause = if !owns(port, packet.source, packet.source_mac) {
+                Err("anti-spoof")
+            } else if !new {
+                Err("invalid-state")
+            } else if matches.is_empty() {
+                Err("no-rule")
+            } else {
+                Ok(matches)
+            };
+            verdicts.push(Verdict::new(port, "out", cause));
+            if verdicts[0].action == "DROP" {
+                return verdicts;
             }
-            self.push(&mut events, port, "ACCEPT", "out", Ok(&matches));
         }
         if let Some(port) = secured(packet.to) {
             let matches = self.matches(port, "ingress", packet);
-            match (new, matches.is_empty()) {
-                (false, _) => self.push(&mut events, port, "DROP", "in", Err("invalid-state")),
-                (true, true) => self.push(&mut events, port, "DROP", "in", Err("no-rule")),
-                (true, false) => self.push(&mut events, port, "ACCEPT", "in", Ok(&matches)),
-            }
+            let cause = if !new {
+                Err("invalid-state")
+            } else if matches.is_empty() {
+                Err("no-rule")
+            } else {
+                Ok(matches)
+            };
+            verdicts.push(Verdict::new(port, "in", cause));
         }
-        events.sort();
-        events
+        verdicts
     }
 
-    /// Adds an event, if some log object wants it.
-    fn push(
-        &self,
-        events: &mut Vec<Event>,
-        port: &Value,
-        action: &str,
-        direction: &str,
-        cause: Result<&[Match<'_>], &str>,
-    ) {
-        let groups: Vec<&str> = match cause {
-            Ok(matches) => matches.iter().map(|(_, group)| *group).collect(),
-            Err(_) => Vec::new(),
+    /// Whether a log object wants events of this action of a port, of some rule at least.
+    fn selects(&self, log: &Log, port: &Value, action: &str) -> bool {
+        let group = log.resource.map(|name| self.id_of("security_groups", name));
+        let selected = match (log.target, group) {
+            (Some(target), _) => port["name"] == target,
+            (None, Some(group)) => is_member(port, group),
+            (None, None) => port["project_id"] == log.project,
         };
-        let wants = |log: &&Log| {
-            let group = log.resource.map(|name| self.id_of("security_groups", name));
-            let selects = match (log.target, group) {
-                (Some(target), _) => port["name"] == target,
-                (None, Some(group)) => is_member(port, group),
-                (None, None) => port["project_id"] == log.project,
-            };
-            let in_scope = action == "DROP" || group.is_none_or(|group| groups.contains(&group));
-            log.enabled && selects && in_scope && ["ALL", action].contains(&log.event)
+        let may_occur = action == "DROP" || group.is_none_or(|group| is_member(port, group));
+        log.enabled && selected && may_occur && ["ALL", action].contains(&log.event)
+    }
+
+    /// The event that a verdict is, if some log object wants it.
+    fn event(&self, verdict: &Verdict<'_>) -> Option<Event> {
+        let Verdict {
+            port,
+            action,
+            direction,
+            cause,
+        } = verdict;
+        let in_scope = |log: &Log| match (log.resource, cause) {
+            (Some(name), Ok(matches)) => {
+                let group = self.id_of("security_groups", name);
+                matches.iter().any(|(_, of)| *of == group)
+            }
+            _ => true,
         };
+        let wants = |log: &&Log| self.selects(log, port, action) && in_scope(log);
         let logs: BTreeSet<String> = self
             .logs
             .iter()
             .filter(wants)
             .map(|log| log.name.to_owned())
             .collect();
-        if logs.is_empty() {
-            return;
-        }
-        let cause = match cause {
-            Ok(matches) => matches.iter().min().unwrap().0.3.clone(),
-            Err(reason) => reason.to_owned(),
-        };
-        events.push(Event {
+        (!logs.is_empty()).then(|| Event {
             what: format!("{action}:{}:{direction}", port["name"].as_str().unwrap()),
             project: port["project_id"].as_str().unwrap().to_owned(),
             logs,
-            cause,
-        });
+            cause: match cause {
+                Ok(matches) => matches.iter().min().unwrap().0.3.clone(),
+                Err(reason) => (*reason).to_owned(),
+            },
+        })
     }
 
     /// The rules of a port that allow a packet, each with its group.
