@@ -1,10 +1,11 @@
 //! `netlog-core`: what it costs to find out whose event a packet is. Ports, rules and members of
-//! remote groups grow; the cost of an event must not. Also what it costs to make the tables, and
-//! to make the next ones after one change.
+//! remote groups grow, in every combination; the cost of an event must not. Also what tables take
+//! of memory, what it costs to make them, and to make the next ones after one change.
 //!
 //! The packets of a measurement are the same number in all sizes, 1,024, over at most as many
 //! ports: what is compared is the work, not the processor's caches. `cold` shows those: ports
-//! without any pattern, out of all there are.
+//! without any pattern, out of all there are. `miss` is what one read that no cache holds costs on
+//! this machine, in as many bytes as a hundred thousand ports have.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -16,11 +17,10 @@ use netlog_core::classify::{Classified, Observation, Scratch, Tables};
 use netlog_core::flow::{AttachedPort, Cookie, FlowKind};
 use netlog_core::inventory::Inventory;
 use netlog_core::ledger::Ledger;
-use netlog_core::log::{LogObject, LoggedEvent};
-use netlog_core::plan::{Plan, Planner, SECURITY_GROUP};
+use netlog_core::log::LogObject;
+use netlog_core::plan::{Planner, plan};
 use netlog_core::record::Format;
 use netlog_packet::{Network, Summary, Transport};
-use time::UtcDateTime;
 use uuid::Uuid;
 
 /// How much there is of everything.
@@ -62,8 +62,20 @@ fn member(number: u32) -> Ipv4Addr {
     Ipv4Addr::from(0xac10_0000 + number)
 }
 
+/// What is changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Nothing,
+    /// The remote group has one member more.
+    Member,
+    /// The first group has another first rule.
+    Rule,
+    /// The first port has another address.
+    Port,
+}
+
 /// The inventory as JSON. Members of the remote group are pairs of one port that is elsewhere.
-fn inventory(size: Size, extra_member: bool) -> Arc<Inventory> {
+fn inventory(size: Size, change: Change) -> Arc<Inventory> {
     let mut json = String::from(r#"{"security_groups":["#);
     for group in 0..GROUPS {
         let comma = if group == 0 { "" } else { "," };
@@ -75,7 +87,10 @@ fn inventory(size: Size, extra_member: bool) -> Arc<Inventory> {
         for rule in 0..size.rules {
             let comma = if rule == 0 { "" } else { "," };
             let rule_id = id(0x4e, group * 10_000 + u32::from(rule));
-            let port = FIRST + rule;
+            let port = match (group, rule) {
+                (0, 0) if change == Change::Rule => FIRST - 1,
+                _ => FIRST + rule,
+            };
             let remote = if rule % 2 == 0 {
                 format!(r#""remote_group_id":"{}""#, id(REMOTE.0, REMOTE.1))
             } else {
@@ -92,7 +107,10 @@ fn inventory(size: Size, extra_member: bool) -> Arc<Inventory> {
     for port in 0..size.ports {
         let own = id(0x11, port);
         let group = id(0x5e, port % GROUPS);
-        let ip = address(port);
+        let ip = match port {
+            0 if change == Change::Port => address(size.ports),
+            _ => address(port),
+        };
         let _ = write!(
             json,
             r#"{{"id":"{own}","project_id":"p","security_groups":["{group}"],"fixed_ips":[{{"ip_address":"{ip}"}}]}},"#
@@ -103,7 +121,7 @@ fn inventory(size: Size, extra_member: bool) -> Arc<Inventory> {
         json,
         r#"{{"id":"{own}","project_id":"q","security_groups":["{group}"],"allowed_address_pairs":["#
     );
-    for number in 0..size.members + u32::from(extra_member) {
+    for number in 0..size.members + u32::from(change == Change::Member) {
         let comma = if number == 0 { "" } else { "," };
         let _ = write!(json, r#"{comma}{{"ip_address":"{}"}}"#, member(number));
     }
@@ -112,20 +130,7 @@ fn inventory(size: Size, extra_member: bool) -> Arc<Inventory> {
 }
 
 fn log() -> LogObject {
-    LogObject {
-        id: id(0x10, 1),
-        project_id: "p".to_owned(),
-        name: String::new(),
-        description: String::new(),
-        resource_type: SECURITY_GROUP.to_owned(),
-        resource_id: None,
-        target_id: None,
-        event: LoggedEvent::All,
-        enabled: true,
-        revision_number: 0,
-        created_at: UtcDateTime::UNIX_EPOCH,
-        updated_at: UtcDateTime::UNIX_EPOCH,
-    }
+    LogObject::new(id(0x10, 1), "p")
 }
 
 /// The ports on the bridge. A bridge numbers fewer than 100,000; the rest has the number of a
@@ -146,7 +151,6 @@ const fn ofport(port: u32) -> u32 {
 
 struct World {
     inventory: Arc<Inventory>,
-    planner: Planner,
     attached: Vec<AttachedPort>,
     ledger: Ledger,
     tables: Tables,
@@ -154,23 +158,17 @@ struct World {
 
 impl World {
     fn new(size: Size) -> Self {
-        let inventory = inventory(size, false);
-        let mut planner = Planner::default();
+        let inventory = inventory(size, Change::Nothing);
         let attached = attached(size);
         let ledger = Ledger::default();
-        let plan = planner.update(&[log()], &inventory);
-        let tables = Tables::new(plan, &inventory, &attached, Format::default(), &ledger);
+        let plan = plan(&[log()], &inventory);
+        let tables = Tables::new(&plan, &inventory, &attached, Format::default(), &ledger);
         Self {
             inventory,
-            planner,
             attached,
             ledger,
             tables,
         }
-    }
-
-    fn plan(&mut self) -> &Plan {
-        self.planner.update(&[log()], &self.inventory)
     }
 }
 
@@ -216,13 +214,19 @@ fn packets(size: Size, count: u32) -> Vec<(Observation, Summary)> {
         .collect()
 }
 
-fn measure(c: &mut Criterion, what: &str, parameter: u32, size: Size, count: u32) {
+fn measure(c: &mut Criterion, group: &str, size: Size, count: u32) {
     let world = World::new(size);
     let packets = packets(size, count);
     let mut scratch = Scratch::default();
-    let mut group = c.benchmark_group(format!("classify/{what}"));
+    let mut group = c.benchmark_group(group);
     group.throughput(Throughput::Elements(1));
-    group.bench_function(BenchmarkId::from_parameter(parameter), |b| {
+    let Size {
+        ports,
+        rules,
+        members,
+    } = size;
+    let name = format!("{ports} ports, {rules} rules, {members} members");
+    group.bench_function(BenchmarkId::from_parameter(name), |b| {
         let mut next = packets.iter().cycle();
         b.iter(|| {
             let (seen, packet) = next.next().expect("a cycle does not end");
@@ -238,78 +242,154 @@ fn measure(c: &mut Criterion, what: &str, parameter: u32, size: Size, count: u32
 
 fn classify(c: &mut Criterion) {
     for ports in [10, 1_000, 100_000] {
-        measure(c, "ports", ports, Size { ports, ..SMALL }, PACKETS);
+        for rules in [10, 1_000] {
+            for members in [10, 10_000] {
+                let size = Size {
+                    ports,
+                    rules,
+                    members,
+                };
+                measure(c, "classify", size, PACKETS);
+            }
+        }
     }
-    for rules in [10, 1_000] {
-        let size = Size { rules, ..SMALL };
-        measure(c, "rules", rules.into(), size, PACKETS);
+    for ports in [10, 1_000, 10_000, 100_000] {
+        measure(c, "cold", Size { ports, ..SMALL }, 1 << 18);
     }
-    for members in [10, 10_000] {
-        measure(c, "members", members, Size { members, ..SMALL }, PACKETS);
-    }
-    let large = Size {
-        ports: 100_000,
-        rules: 1_000,
-        members: 10_000,
-    };
-    measure(c, "all", 0, SMALL, PACKETS);
-    measure(c, "all", 1, large, PACKETS);
-    for ports in [10, 1_000, 100_000] {
-        measure(c, "cold", ports, Size { ports, ..SMALL }, 1 << 18);
-    }
+    miss(c);
 }
 
-/// Tables from nothing, and after one change.
+/// One read that no cache holds: each says where the next is.
+fn miss(c: &mut Criterion) {
+    const LINES: usize = 100_000;
+    const WORDS: usize = 8;
+    let mut order: Vec<usize> = (1..LINES).collect();
+    order.sort_unstable_by_key(|line| scatter(u32::try_from(*line).unwrap_or(0)));
+    let mut lines = vec![0_usize; LINES * WORDS];
+    let mut at = 0;
+    for line in order {
+        lines[at] = line * WORDS;
+        at = line * WORDS;
+    }
+    c.bench_function("miss", |b| {
+        let mut at = 0;
+        b.iter(|| at = black_box(lines[at]));
+    });
+}
+
+/// The bytes that stay allocated for what `make` returns.
+fn bytes<T>(make: impl FnOnce() -> T) -> u64 {
+    let mut made = None;
+    let info = allocation_counter::measure(|| made = Some(make()));
+    drop(made);
+    u64::try_from(info.bytes_current).unwrap_or(0)
+}
+
+/// What plan, tables and counters take. This is printed, there is nothing to time.
+fn memory(_: &mut Criterion) {
+    let of = |size: Size| {
+        let inventory = inventory(size, Change::Nothing);
+        let attached = attached(size);
+        bytes(|| {
+            let ledger = Ledger::default();
+            let plan = plan(&[log()], &inventory);
+            let tables = Tables::new(&plan, &inventory, &attached, Format::default(), &ledger);
+            (plan, ledger, tables)
+        })
+    };
+    println!("memory of plan, tables and counters, bytes");
+    for ports in [10, 10_000, 100_000] {
+        println!("  {ports} ports: {}", of(Size { ports, ..SMALL }));
+    }
+    let each = |large: Size, more: u64| (of(large) - of(SMALL)) / more;
+    let rules = Size {
+        rules: 1_010,
+        ..SMALL
+    };
+    let rule = each(rules, 1_000 * u64::from(GROUPS));
+    println!("  a rule: {rule}");
+    let members = Size {
+        members: 10_010,
+        ..SMALL
+    };
+    println!("  an address of a remote group: {}", each(members, 10_000));
+}
+
+/// Plan and tables from nothing, and after one change.
 fn renew(c: &mut Criterion) {
-    let size = Size {
-        ports: 10_000,
-        rules: 100,
-        members: 10_000,
-    };
-    let mut group = c.benchmark_group("tables");
-    group.sample_size(10);
+    for ports in [10_000, 100_000] {
+        let size = Size {
+            ports,
+            rules: 100,
+            members: 10_000,
+        };
+        let mut group = c.benchmark_group(format!("tables of {ports} ports"));
+        group.sample_size(10);
+        let world = World::new(size);
+        let one = LogObject {
+            target_id: Some(id(0x11, 0)),
+            ..LogObject::new(id(0x10, 2), "p")
+        };
+        let logs = [log(), one.clone()];
 
-    let mut world = World::new(size);
-    let plan = world.plan().clone();
-    group.bench_function("from nothing", |b| {
-        b.iter(|| {
-            Tables::new(
-                &plan,
-                &world.inventory,
-                &world.attached,
-                Format::default(),
-                &world.ledger,
-            )
+        group.bench_function("from nothing", |b| {
+            b.iter(|| {
+                let plan = plan(&logs, &world.inventory);
+                let (inventory, ledger) = (&world.inventory, &world.ledger);
+                Tables::new(&plan, inventory, &world.attached, Format::default(), ledger)
+            });
         });
-    });
-    group.bench_function("one port moves", |b| {
-        let mut moved = world.attached.clone();
-        moved[0].ofport = OFPORTS - 2;
-        b.iter(|| {
-            world
-                .tables
-                .renew(&plan, &world.inventory, &moved, &world.ledger)
+        // Each iteration makes the change or takes it back.
+        let mut change = |name: &str,
+                          logs: [&[LogObject]; 2],
+                          inventories: [&Arc<Inventory>; 2]| {
+            let mut planner = Planner::default();
+            let plan = planner.update(logs[0], inventories[0]);
+            let mut tables =
+                world
+                    .tables
+                    .renew(plan, inventories[0], &world.attached, &world.ledger);
+            let mut now = 0;
+            group.bench_function(name, |b| {
+                b.iter(|| {
+                    now = 1 - now;
+                    let plan = planner.update(logs[now], inventories[now]);
+                    tables = tables.renew(plan, inventories[now], &world.attached, &world.ledger);
+                });
+            });
+        };
+        let off = [
+            log(),
+            LogObject {
+                enabled: false,
+                ..one
+            },
+        ];
+        let same = [&world.inventory; 2];
+        change("a log object of one port", [&logs, &off], same);
+        let none = [LogObject {
+            enabled: false,
+            ..log()
+        }];
+        change("a log object of every port", [&logs[..1], &none], same);
+        for (name, what) in [
+            ("a port", Change::Port),
+            ("a rule", Change::Rule),
+            ("a member of a group of 10,000", Change::Member),
+        ] {
+            let changed = inventory(size, what);
+            change(name, [&logs; 2], [&world.inventory, &changed]);
+        }
+        group.bench_function("a port gets another ofport", |b| {
+            let mut moved = world.attached.clone();
+            moved[0].ofport = OFPORTS - 2;
+            let plan = plan(&logs, &world.inventory);
+            let inventory = &world.inventory;
+            b.iter(|| world.tables.renew(&plan, inventory, &moved, &world.ledger));
         });
-    });
-    let changed = inventory(size, true);
-    group.bench_function("a remote group of 10,000 gets one more", |b| {
-        b.iter(|| {
-            world
-                .tables
-                .renew(&plan, &changed, &world.attached, &world.ledger)
-        });
-    });
-    let all = [log()];
-    let mut off = [log()];
-    off[0].enabled = false;
-    group.bench_function("plan: a log of every port is disabled and enabled", |b| {
-        b.iter(|| {
-            black_box(world.planner.update(&off, &world.inventory).len());
-            black_box(world.planner.update(&all, &world.inventory).len());
-        });
-    });
-    group.finish();
+        group.finish();
+    }
 }
 
-criterion_group!(benches, classify, renew);
+criterion_group!(benches, memory, classify, renew);
 criterion_main!(benches);

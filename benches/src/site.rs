@@ -6,11 +6,10 @@ use netlog_core::classify::Tables;
 use netlog_core::flow::AttachedPort;
 use netlog_core::inventory::Inventory;
 use netlog_core::ledger::Ledger;
-use netlog_core::log::{LogObject, LoggedEvent};
-use netlog_core::plan::{SECURITY_GROUP, plan};
+use netlog_core::log::LogObject;
+use netlog_core::plan::plan;
 use netlog_core::record::Format;
 use serde_json::{Value, json};
-use time::UtcDateTime;
 use uuid::Uuid;
 
 const PROJECT: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
@@ -82,21 +81,7 @@ pub fn tables(
     ledger: &Ledger,
 ) -> Result<Tables, Box<dyn std::error::Error>> {
     let inventory = inventory(ports)?;
-    let log = LogObject {
-        id: LOG,
-        project_id: PROJECT.to_owned(),
-        name: String::new(),
-        description: String::new(),
-        resource_type: SECURITY_GROUP.to_owned(),
-        resource_id: None,
-        target_id: None,
-        event: LoggedEvent::All,
-        enabled: true,
-        revision_number: 0,
-        created_at: UtcDateTime::UNIX_EPOCH,
-        updated_at: UtcDateTime::UNIX_EPOCH,
-    };
-    let plan = plan(&[log], &inventory);
+    let plan = plan(&[LogObject::new(LOG, PROJECT)], &inventory);
     let attached: Vec<_> = (1..=ports)
         .map(|slot| AttachedPort {
             id: port_id(slot),

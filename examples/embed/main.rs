@@ -10,11 +10,10 @@ use netlog_core::classify::{Observation, Scratch, Tables};
 use netlog_core::flow::{AttachedPort, Cookie, FlowKind};
 use netlog_core::inventory::Inventory;
 use netlog_core::ledger::Ledger;
-use netlog_core::log::{LogObject, LoggedEvent};
-use netlog_core::plan::{SECURITY_GROUP, plan};
+use netlog_core::log::LogObject;
+use netlog_core::plan::plan;
 use netlog_core::record::{Format, Recorder, Timestamp};
 use netlog_packet::Packet;
-use time::UtcDateTime;
 use uuid::Uuid;
 
 /// A TCP SYN from 10.1.0.100 to port 22 of vm1 (10.1.0.11).
@@ -33,20 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .ports()
         .next()
         .ok_or("the inventory has no port")?;
-    let log = LogObject {
-        id: Uuid::from_u128(1),
-        project_id: vm1.project_id.clone(),
-        name: "everything".to_owned(),
-        description: String::new(),
-        resource_type: SECURITY_GROUP.to_owned(),
-        resource_id: None,
-        target_id: None,
-        event: LoggedEvent::All,
-        enabled: true,
-        revision_number: 0,
-        created_at: UtcDateTime::UNIX_EPOCH,
-        updated_at: UtcDateTime::UNIX_EPOCH,
-    };
+    let log = LogObject::new(Uuid::from_u128(1), &*vm1.project_id);
 
     // Tables for the ports that are attached to a switch: vm1 at OpenFlow port 1.
     let format = Format::default();

@@ -11,8 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use netlog_agent::store::{Store, StoreError};
-use netlog_core::log::{LogObject, LoggedEvent};
-use time::UtcDateTime;
+use netlog_core::log::LogObject;
 use uuid::Uuid;
 
 const KILLS: usize = 200;
@@ -21,18 +20,8 @@ const WRITER: &str = "NETLOG_TEST_STORE_WRITER";
 
 fn sample(id: Uuid) -> LogObject {
     LogObject {
-        id,
-        project_id: "demo".to_owned(),
-        name: String::new(),
         description: "x".repeat(200),
-        resource_type: "security_group".to_owned(),
-        resource_id: None,
-        target_id: None,
-        event: LoggedEvent::All,
-        enabled: true,
-        revision_number: 0,
-        created_at: UtcDateTime::UNIX_EPOCH,
-        updated_at: UtcDateTime::UNIX_EPOCH,
+        ..LogObject::new(id, "demo")
     }
 }
 

@@ -291,6 +291,11 @@ impl PortClass {
         }
     }
 
+    /// Whether it suits a port, its plan and the rules of its groups apart.
+    fn is_of(&self, port: &Port) -> bool {
+        self.project_id == port.project_id && self.group_ids == port.security_groups
+    }
+
     /// Whether the rules of its groups are these.
     fn has(&self, rules: &RulesById) -> bool {
         let mut known = self
@@ -420,12 +425,26 @@ struct PortTable {
 }
 
 impl PortTable {
-    /// Whether it is still true, rules apart.
-    fn is_of(&self, attached: &AttachedPort, port: &Port, plan: &Arc<PortPlan>) -> bool {
+    /// Whether it was made for this.
+    fn is_for(&self, attached: &AttachedPort, plan: &Arc<PortPlan>) -> bool {
         (self.slot, self.ofport, self.id) == (attached.slot, attached.ofport, attached.id)
             && (Arc::ptr_eq(&self.plan, plan) || self.plan == *plan)
-            && self.class.project_id == port.project_id
-            && self.class.group_ids == port.security_groups
+    }
+}
+
+/// What the table of a port is made from.
+enum Source<'a> {
+    /// The table that it has, where nothing that it depends on has changed.
+    Table(&'a Arc<PortTable>),
+    Port(&'a Port),
+}
+
+impl<'a> Source<'a> {
+    fn groups(&self) -> &'a [Uuid] {
+        match self {
+            Self::Table(table) => &table.class.group_ids,
+            Self::Port(port) => &port.security_groups,
+        }
     }
 }
 
@@ -528,9 +547,21 @@ impl Tables {
         attached: &[AttachedPort],
         ledger: &Ledger,
     ) -> Self {
-        let ports: Vec<(&AttachedPort, &Port, &Arc<PortPlan>)> = attached
+        // Looking ports up in a large inventory is most of what a small change costs.
+        let same_inventory = Arc::ptr_eq(&self.inventory, inventory);
+        let source = |at: &AttachedPort, plan: &Arc<PortPlan>| {
+            let old = self.by_slot(at.slot).filter(|_| same_inventory);
+            match old.filter(|old| old.is_for(at, plan)) {
+                Some(old) => Some(Source::Table(old)),
+                None => inventory.port(at.id).map(Source::Port),
+            }
+        };
+        let ports: Vec<(&AttachedPort, &Arc<PortPlan>, Source<'_>)> = attached
             .iter()
-            .filter_map(|at| Some((at, inventory.port(at.id)?, plan.get(&at.id)?)))
+            .filter_map(|at| {
+                let plan = plan.get(&at.id)?;
+                Some((at, plan, source(at, plan)?))
+            })
             .collect();
         let mut next = Self {
             format: self.format,
@@ -542,27 +573,31 @@ impl Tables {
             ingress: Arc::clone(&self.ingress),
             egress: Arc::clone(&self.egress),
         };
-        next.renew_rules(
-            self,
-            ports.iter().flat_map(|(_, port, _)| &port.security_groups),
-        );
+        next.renew_rules(self, ports.iter().flat_map(|(.., source)| source.groups()));
         next.renew_sets(&self.inventory);
 
         let mut classes = Classes::of(&self.by_slot, &next.rules);
-        for (attached, port, plan) in ports {
-            let table = match self.by_slot(attached.slot) {
-                Some(old) if old.is_of(attached, port, plan) && classes.hold(&old.class) => {
-                    Arc::clone(old)
-                }
-                _ => Arc::new(PortTable {
-                    counters: ledger.port(attached.slot),
-                    class: classes.get(port, plan, &next.rules, self.format),
-                    slot: attached.slot,
-                    ofport: attached.ofport,
-                    text: port_text(port.id),
-                    id: port.id,
-                    plan: Arc::clone(plan),
-                }),
+        for (attached, plan, source) in ports {
+            let table = match source {
+                Source::Table(table) => Arc::clone(table),
+                Source::Port(port) => match self.by_slot(attached.slot) {
+                    Some(old)
+                        if old.is_for(attached, plan)
+                            && old.class.is_of(port)
+                            && classes.hold(&old.class) =>
+                    {
+                        Arc::clone(old)
+                    }
+                    _ => Arc::new(PortTable {
+                        counters: ledger.port(attached.slot),
+                        class: classes.get(port, plan, &next.rules, self.format),
+                        slot: attached.slot,
+                        ofport: attached.ofport,
+                        text: port_text(port.id),
+                        id: port.id,
+                        plan: Arc::clone(plan),
+                    }),
+                },
             };
             if attached.ofport <= Self::MAX_OFPORT {
                 put(&mut next.by_ofport, attached.ofport, Arc::clone(&table));
@@ -991,7 +1026,6 @@ pub(crate) mod testing {
 
     use netlog_packet::{Network, Transport};
     use serde_json::Value;
-    use time::UtcDateTime;
 
     use super::*;
     use crate::log::LogObject;
@@ -1008,18 +1042,12 @@ pub(crate) mod testing {
             serde_json::from_str(include_str!("../tests/fixtures/logs.json")).unwrap();
         let id = |value: &Value| value.as_str().map(|id| id.parse().unwrap());
         let log = |log: &Value| LogObject {
-            id: id(&log["id"]).unwrap(),
-            project_id: log["project_id"].as_str().unwrap().to_owned(),
-            name: String::new(),
-            description: String::new(),
             resource_type: log["resource_type"].as_str().unwrap().to_owned(),
             resource_id: id(&log["resource_id"]),
             target_id: id(&log["target_id"]),
             event: log["event"].as_str().unwrap().parse().unwrap(),
             enabled: log["enabled"].as_bool().unwrap(),
-            revision_number: 0,
-            created_at: UtcDateTime::UNIX_EPOCH,
-            updated_at: UtcDateTime::UNIX_EPOCH,
+            ..LogObject::new(id(&log["id"]).unwrap(), log["project_id"].as_str().unwrap())
         };
         logs["logs"].as_array().unwrap().iter().map(log).collect()
     }

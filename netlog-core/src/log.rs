@@ -22,6 +22,8 @@ use time::format_description::FormatItem;
 use time::macros::format_description;
 use uuid::Uuid;
 
+use crate::plan::SECURITY_GROUP;
+
 /// Which security events a log object asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -114,6 +116,36 @@ const TIMESTAMP: &[FormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
 
 impl LogObject {
+    /// A log object of a project that asks for every security event of its ports: enabled, of
+    /// the resource type `security_group`, without a name, never changed. Fields that are to be
+    /// otherwise are set by the caller.
+    ///
+    /// ```
+    /// # use netlog_core::log::{LogObject, LoggedEvent};
+    /// # use uuid::Uuid;
+    /// let drops = LogObject {
+    ///     event: LoggedEvent::Drop,
+    ///     ..LogObject::new(Uuid::from_u128(1), "demo")
+    /// };
+    /// assert!(drops.enabled && drops.resource_id.is_none() && drops.target_id.is_none());
+    /// ```
+    pub fn new(id: Uuid, project_id: impl Into<String>) -> Self {
+        Self {
+            id,
+            project_id: project_id.into(),
+            name: String::new(),
+            description: String::new(),
+            resource_type: SECURITY_GROUP.to_owned(),
+            resource_id: None,
+            target_id: None,
+            event: LoggedEvent::All,
+            enabled: true,
+            revision_number: 0,
+            created_at: UtcDateTime::UNIX_EPOCH,
+            updated_at: UtcDateTime::UNIX_EPOCH,
+        }
+    }
+
     /// The object as Neutron's API shows it.
     pub fn to_json(&self) -> Value {
         // Formatting a date with a format that was checked at compile time does not fail.

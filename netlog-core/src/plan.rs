@@ -289,11 +289,9 @@ fn differing<'a>(
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use time::UtcDateTime;
-
     use super::*;
     use crate::log::LoggedEvent;
+    use proptest::prelude::*;
 
     const A: &str = "aaaaaaaa-0000-4000-8000-00000000000a";
     const B: &str = "bbbbbbbb-0000-4000-8000-00000000000b";
@@ -312,18 +310,9 @@ mod tests {
 
     fn log(project: &str, resource: Option<Uuid>, target: Option<Uuid>) -> LogObject {
         LogObject {
-            id: Uuid::from_u128(1),
-            project_id: project.to_owned(),
-            name: String::new(),
-            description: String::new(),
-            resource_type: SECURITY_GROUP.to_owned(),
             resource_id: resource,
             target_id: target,
-            event: LoggedEvent::All,
-            enabled: true,
-            revision_number: 0,
-            created_at: UtcDateTime::UNIX_EPOCH,
-            updated_at: UtcDateTime::UNIX_EPOCH,
+            ..LogObject::new(Uuid::from_u128(1), project)
         }
     }
 

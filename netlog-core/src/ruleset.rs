@@ -650,7 +650,25 @@ impl<A: Address> FamilyIndex<A> {
         sets: &[impl AsRef<AddressSet>],
         found: &mut impl FnMut(&[Entry<A>], u8),
     ) {
-        let mut entries = cell.entries.of(&self.entries);
+        // Most cells are empty, or have a table only.
+        if cell.entries.start < cell.entries.end {
+            self.each_entry(cell.entries, remote, asked, sets, found);
+        }
+        if cell.table > 0 {
+            self.each_of_table(cell.table, remote, found);
+        }
+    }
+
+    /// Entries that are looked through.
+    fn each_entry(
+        &self,
+        entries: Span,
+        remote: A,
+        asked: &Question,
+        sets: &[impl AsRef<AddressSet>],
+        found: &mut impl FnMut(&[Entry<A>], u8),
+    ) {
+        let mut entries = entries.of(&self.entries);
         while let Some(first) = entries.first() {
             let length = match first.remote {
                 Remote::Prefix(network, length) => {
@@ -665,13 +683,10 @@ impl<A: Address> FamilyIndex<A> {
             }
             entries = entries.get(first.run as usize..).unwrap_or(&[]);
         }
-        if cell.table > 0 {
-            self.each_of_table(cell.table, remote, found);
-        }
     }
 
-    /// Entries of a cell that are found by hash.
-    #[inline(never)]
+    /// Entries that are found by hash.
+    #[cold]
     fn each_of_table(&self, number: u32, remote: A, found: &mut impl FnMut(&[Entry<A>], u8)) {
         let table = self.tables.get(number as usize - 1);
         for (length, networks) in table.iter().flat_map(|table| &table.lengths) {

@@ -15,6 +15,10 @@
 //! no port, the newcomer's counted with the new session, has more entries in the set than it:
 //! where the sessions of others alone fill the set.
 //!
+//! So one port alone makes no other forget. Many ports that open sessions at once outrun the table
+//! when as many come between two packets of a session as there is room for: with a quarter of
+//! that, a repeat in a hundred at most is a second event.
+//!
 //! An evicted session that is still unanswered, and shows up again, is reported once more: an
 //! event too many, never one too few.
 
@@ -354,6 +358,57 @@ mod tests {
             .filter(|slot| table.see(&quiet(*slot).unwrap(), second(2)) == Seen::Again)
             .count();
         assert_eq!(again, 198);
+    }
+
+    /// What is seen again before a quarter of the table's size in new sessions has come is hardly
+    /// ever forgotten, however many ports open them.
+    #[test]
+    fn a_flood_over_many_ports_forgets_no_faster_than_the_table_is_large() {
+        let mut table = SessionTable::new(1024, second(60), 7);
+        let (mut doubled, mut opened) = (0, 0);
+        for now in 0..60 {
+            for slot in 0..50 {
+                let key = SessionKey::new(slot, Direction::Ingress, &tcp(1000, 1, SYN));
+                let seen = table.see(&key.unwrap(), second(now));
+                doubled += u32::from(now > 0 && seen != Seen::Again);
+            }
+            for _ in 0..256 {
+                opened += 1;
+                let slot = 1000 + opened % 5000;
+                let key = SessionKey::new(slot, Direction::Ingress, &tcp(2000, opened, SYN));
+                assert_ne!(table.see(&key.unwrap(), second(now)), Seen::Again);
+            }
+        }
+        // Of 2,950 repeats.
+        assert!(doubled < 30, "{doubled}");
+    }
+
+    /// A full set takes its time, whatever the ports: what goes is what the module says.
+    #[test]
+    fn a_full_set_forgets_the_oldest_of_the_port_with_most() {
+        let set = |slots: [u16; WAYS], last_seen: [u32; WAYS]| Set {
+            tags: [1; WAYS],
+            slots,
+            last_seen,
+        };
+        let ages = [7, 6, 5, 4, 3, 2, 1, 0];
+        for (slots, newcomer, victim) in [
+            // One port has all.
+            ([1; WAYS], 1, 7),
+            ([1; WAYS], 2, 7),
+            // Everybody has one: the oldest goes, or the newcomer's own.
+            ([1, 2, 3, 4, 5, 6, 7, 8], 9, 7),
+            ([1, 2, 3, 4, 5, 6, 7, 8], 3, 2),
+            // The port with most, the newcomer's next one counted in.
+            ([1, 1, 1, 2, 2, 3, 4, 5], 3, 2),
+            ([1, 1, 2, 2, 3, 4, 5, 6], 1, 1),
+        ] {
+            assert_eq!(
+                set(slots, ages).victim(newcomer, 8),
+                victim,
+                "{slots:?} {newcomer}"
+            );
+        }
     }
 
     proptest! {

@@ -19,7 +19,6 @@ use netlog_core::rule::Direction;
 use netlog_packet::{Fragment, MacAddr, Network, Summary, Transport};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use time::UtcDateTime;
 use uuid::Uuid;
 
 /// A small generator of numbers (SplitMix64): one seed gives one world.
@@ -64,24 +63,46 @@ const LOG: u32 = 0x10;
 
 const PROJECTS: [&str; 3] = ["a", "b", "c"];
 const DST_PORTS: [u16; 8] = [1, 22, 80, 443, 8000, 8005, 9000, 65535];
-const PROTOCOLS: [&str; 16] = [
-    "tcp",
-    "udp",
-    "sctp",
-    "icmp",
-    "6",
-    "17",
-    "132",
-    "1",
-    "58",
-    "ipv6-icmp",
-    "icmpv6",
-    "any",
-    "gre",
-    "47",
-    "0",
-    "esp",
+/// Neutron's names (`neutron_lib.constants.IP_PROTOCOL_MAP`) with their numbers.
+const NAMES: [(&str, u8); 25] = [
+    ("ah", 51),
+    ("dccp", 33),
+    ("egp", 8),
+    ("esp", 50),
+    ("gre", 47),
+    ("hopopt", 0),
+    ("icmp", 1),
+    ("icmpv6", 58),
+    ("igmp", 2),
+    ("ip", 0),
+    ("ipip", 4),
+    ("ipv6-encap", 41),
+    ("ipv6-frag", 44),
+    ("ipv6-icmp", 58),
+    ("ipv6-nonxt", 59),
+    ("ipv6-opts", 60),
+    ("ipv6-route", 43),
+    ("ospf", 89),
+    ("pgm", 113),
+    ("rsvp", 46),
+    ("sctp", 132),
+    ("tcp", 6),
+    ("udp", 17),
+    ("udplite", 136),
+    ("vrrp", 112),
 ];
+
+/// A protocol as a rule gives it: often one that packets have, else any of Neutron's names, a
+/// number as text, or any.
+fn protocol(dice: &mut Dice) -> String {
+    match dice.below(10) {
+        0..5 => dice.pick(&["tcp", "udp", "sctp", "icmp", "ipv6-icmp"]),
+        5..7 => dice.pick(&NAMES).0,
+        7..9 => return dice.pick(&NAMES).1.to_string(),
+        _ => "any",
+    }
+    .to_owned()
+}
 
 /// Addresses are few, so that prefixes, members and packets meet, and subnets overlap.
 fn v4(dice: &mut Dice) -> Ipv4Addr {
@@ -114,8 +135,8 @@ fn mac(dice: &mut Dice) -> String {
 
 fn rule(dice: &mut Dice, number: u64) -> Value {
     let ipv6 = dice.chance(40);
-    let protocol = dice.pick(&PROTOCOLS);
-    let icmp = ["icmp", "1", "58", "ipv6-icmp", "icmpv6"].contains(&protocol);
+    let protocol = protocol(dice);
+    let icmp = ["icmp", "1", "58", "ipv6-icmp", "icmpv6"].contains(&&*protocol);
     let (mut min, mut max) = (Value::Null, Value::Null);
     if icmp && dice.chance(60) {
         min = dice.pick(&[0, 3, 8, 128]).into();
@@ -231,10 +252,6 @@ fn world(dice: &mut Dice) -> Value {
 
 fn log(dice: &mut Dice, number: u64) -> LogObject {
     LogObject {
-        id: id(LOG, number),
-        project_id: dice.pick(&PROJECTS).to_owned(),
-        name: String::new(),
-        description: String::new(),
         resource_type: dice
             .pick(&[
                 "security_group",
@@ -247,9 +264,7 @@ fn log(dice: &mut Dice, number: u64) -> LogObject {
         target_id: dice.chance(40).then(|| id(PORT, dice.below(11))),
         event: dice.pick(&[LoggedEvent::All, LoggedEvent::Accept, LoggedEvent::Drop]),
         enabled: dice.chance(85),
-        revision_number: 0,
-        created_at: UtcDateTime::UNIX_EPOCH,
-        updated_at: UtcDateTime::UNIX_EPOCH,
+        ..LogObject::new(id(LOG, number), dice.pick(&PROJECTS))
     }
 }
 
@@ -328,7 +343,7 @@ fn packet(dice: &mut Dice) -> Summary {
                 id: None,
             },
         ),
-        _ => (dice.pick(&[0, 47, 50, 6]), Transport::None),
+        _ => (dice.pick(&NAMES).1, Transport::None),
     };
     let later = fragment == Fragment::Later;
     Summary {
@@ -419,14 +434,10 @@ fn protocol_number(rule: &Value) -> Option<u8> {
     match name.as_str() {
         "any" => None,
         "icmp" if ipv6 => Some(58),
-        "icmp" => Some(1),
-        "tcp" => Some(6),
-        "udp" => Some(17),
-        "sctp" => Some(132),
-        "ipv6-icmp" | "icmpv6" => Some(58),
-        "gre" => Some(47),
-        "esp" => Some(50),
-        number => Some(number.parse().unwrap()),
+        name => {
+            let known = NAMES.iter().find(|(known, _)| *known == name);
+            Some(known.map_or_else(|| name.parse().unwrap(), |(_, number)| *number))
+        }
     }
 }
 

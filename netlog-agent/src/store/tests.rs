@@ -8,18 +8,13 @@ use super::*;
 fn sample(id: u128) -> LogObject {
     let at = UtcDateTime::from_unix_timestamp(1_700_000_000).unwrap();
     LogObject {
-        id: Uuid::from_u128(id),
-        project_id: "demo".to_owned(),
         name: format!("log {id}"),
-        description: String::new(),
-        resource_type: "security_group".to_owned(),
         resource_id: Some(Uuid::from_u128(77)),
-        target_id: None,
         event: LoggedEvent::Drop,
-        enabled: true,
         revision_number: 3,
         created_at: at,
         updated_at: at,
+        ..LogObject::new(Uuid::from_u128(id), "demo")
     }
 }
 
