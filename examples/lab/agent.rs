@@ -45,6 +45,8 @@ pub fn program(name: &str) -> Result<PathBuf, LabError> {
 pub struct Agent<'a> {
     lab: &'a Lab,
     directory: PathBuf,
+    /// The size of a file system of the agent's own that it writes records to.
+    disk: Option<&'static str>,
     process: Process,
 }
 
@@ -59,12 +61,30 @@ impl<'a> Agent<'a> {
         Ok(agent)
     }
 
+    /// Starts an agent like [`Agent::start`] that writes to a file system of its own, of this
+    /// size, as `mount -t tmpfs` takes it.
+    pub fn start_on_small_disk(
+        lab: &'a Lab,
+        config: &str,
+        size: &'static str,
+    ) -> Result<Self, LabError> {
+        let log = Self::directory(lab).join("disk/security-events.log");
+        let file = format!("[network_log]\nlocal_output_log_base = {}\n", log.display());
+        let agent = Self::launch_on(lab, &(file + config), Some(size))?;
+        agent.wait_attached()?;
+        Ok(agent)
+    }
+
     fn directory(lab: &Lab) -> PathBuf {
         lab.run_dir().join("agent")
     }
 
     /// Starts an agent with the lab's inventory, and waits for nothing.
     pub fn launch(lab: &'a Lab, config: &str) -> Result<Self, LabError> {
+        Self::launch_on(lab, config, None)
+    }
+
+    fn launch_on(lab: &'a Lab, config: &str, disk: Option<&'static str>) -> Result<Self, LabError> {
         let directory = Self::directory(lab);
         fs::create_dir_all(&directory).attempt(|| format!("make {}", directory.display()))?;
         write(&directory.join("inventory.json"), lab.topology().inventory)?;
@@ -89,22 +109,34 @@ impl<'a> Agent<'a> {
         );
         write(&directory.join("netlog.conf"), &own)?;
         write(&directory.join("extra.conf"), config)?;
-        let process = Self::spawn(lab, &directory)?;
+        let process = Self::spawn(lab, &directory, disk)?;
         Ok(Self {
             lab,
             directory,
+            disk,
             process,
         })
     }
 
-    fn spawn(lab: &Lab, directory: &Path) -> Result<Process, LabError> {
+    fn spawn(lab: &Lab, directory: &Path, disk: Option<&'static str>) -> Result<Process, LabError> {
         let agent = program("netlog-agent")?;
+        let disk_at = directory.join("disk");
+        if disk.is_some() {
+            fs::create_dir_all(&disk_at).attempt(|| format!("make {}", disk_at.display()))?;
+        }
+        // The mount is seen by the agent alone, and ends with it.
+        let program = disk.map_or_else(|| agent.clone(), |_| "unshare".into());
         let stderr = fs::File::options()
             .append(true)
             .create(true)
             .open(directory.join("agent.stderr"))
             .attempt(|| "open the agent's standard error".to_owned())?;
-        lab.spawn(&agent.to_string_lossy(), |command| {
+        lab.spawn(&program.to_string_lossy(), |command| {
+            if let Some(size) = disk {
+                let mount = "mount -t tmpfs -o size=$0 tmpfs $1 && shift && exec \"$@\"";
+                command.args(["--mount", "sh", "-c", mount, size]);
+                command.arg(&disk_at).arg(&agent);
+            }
             command
                 .arg("--config-file")
                 .arg(directory.join("netlog.conf"))
@@ -173,7 +205,7 @@ impl<'a> Agent<'a> {
 
     /// Starts the agent again after its end, and waits until it is attached.
     pub fn restart(&mut self) -> Result<(), LabError> {
-        self.process = Self::spawn(self.lab, &self.directory)?;
+        self.process = Self::spawn(self.lab, &self.directory, self.disk)?;
         self.wait_attached()
     }
 
@@ -220,9 +252,25 @@ impl<'a> Agent<'a> {
         })
     }
 
+    /// The security event log, where the agent finds it.
+    pub fn security_log(&self) -> PathBuf {
+        let log = if self.disk.is_some() {
+            "disk/security-events.log"
+        } else {
+            "security-events.log"
+        };
+        let path = self.file(log);
+        match (self.disk, path.strip_prefix("/")) {
+            (Some(_), Ok(inside)) => {
+                PathBuf::from(format!("/proc/{}/root", self.process.id())).join(inside)
+            }
+            _ => path,
+        }
+    }
+
     /// All records in the security event log. What is still being written is left out.
     pub fn records(&self) -> Result<Vec<Record>, LabError> {
-        let mut text = read(&self.file("security-events.log"))?;
+        let mut text = read(&self.security_log())?;
         text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
         let topology = self.lab.topology();
         text.lines()

@@ -221,6 +221,16 @@ impl Site {
 
     /// Sends frames, as they are, out of a host's interface.
     pub fn send_frames(&self, name: &str, frames: &[Vec<u8>]) -> Result<(), LabError> {
+        self.send_paced(name, frames.iter().map(Vec::as_slice))
+    }
+
+    /// Sends frames out of a host's interface, each as soon as the iterator gives it: one that
+    /// waits sets the pace.
+    pub fn send_paced<'f>(
+        &self,
+        name: &str,
+        frames: impl IntoIterator<Item = &'f [u8]> + Send,
+    ) -> Result<(), LabError> {
         let send = || -> io::Result<()> {
             let interface = pnet_datalink::interfaces()
                 .into_iter()
@@ -232,7 +242,7 @@ impl Site {
                 return Err(io::ErrorKind::Unsupported.into());
             };
             frames
-                .iter()
+                .into_iter()
                 .try_for_each(|frame| sender.send_to(frame, None).unwrap_or(Ok(())))
         };
         self.run_in(name, send)?

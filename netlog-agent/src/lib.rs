@@ -44,6 +44,7 @@ pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod inventory;
+pub mod ledger;
 pub mod limits;
 pub mod metrics;
 pub mod ovsdb;

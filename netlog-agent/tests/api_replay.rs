@@ -153,6 +153,10 @@ impl Agent for Done {
         receiver
     }
 
+    fn ledger(&self) -> Value {
+        Value::Null
+    }
+
     fn status(&self) -> Value {
         json!({})
     }

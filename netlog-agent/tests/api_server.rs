@@ -38,6 +38,10 @@ impl Agent for Waiting {
         receiver
     }
 
+    fn ledger(&self) -> Value {
+        Value::Null
+    }
+
     fn status(&self) -> Value {
         json!({"bridge": "br-int"})
     }

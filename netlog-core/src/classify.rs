@@ -729,7 +729,7 @@ impl Tables {
         let Some(owner) = self.by_slot(seen.cookie.slot) else {
             return Classified::UnknownFlow;
         };
-        owner.counters.received.add(1);
+        owner.counters.received(seen.cookie.kind).add(1);
 
         // The port that the lookup was about. Its ofport says, not the flow: it follows the
         // switch while the flows of ports that swapped ofports are still being put right.

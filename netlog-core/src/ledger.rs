@@ -5,15 +5,23 @@
 //!
 //! ```text
 //! events = recorded + folded + suppressed + log_limited + still queued in the limiter
+//! recorded = written + failed + still on its way to the sink
 //! ```
 //!
-//! A counter has one writer, the thread that reads the bridge's packet-ins, and any number of
-//! readers.
+//! A [`Counter`] has one writer, the thread that reads the bridge's packet-ins, and any number of
+//! readers. What becomes of records is told by whoever knows it, so that a [`Tally`] takes more
+//! than one.
+//!
+//! What came before, from the switch's count of a packet to the packet-in, is [`balance`]'s; how
+//! losses are told, [`gap`]'s.
+
+pub mod balance;
+pub mod gap;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use crate::flow::Slot;
+use crate::flow::{FlowKind, Slot};
 
 /// A number that only grows, with one writer.
 #[derive(Debug, Default)]
@@ -37,14 +45,29 @@ impl Counter {
     }
 }
 
+/// A number that only grows, with any number of writers.
+#[derive(Debug, Default)]
+pub struct Tally(AtomicU64);
+
+impl Tally {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// What became of one port's packet-ins and events.
 ///
 /// All of it is in one cache line, so that counting costs the same with any number of ports.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct PortCounters {
-    /// Packet-ins that the port's log flows sent.
-    pub received: Counter,
+    received: [Counter; FlowKind::ALL.len()],
     /// Events that some log object wants.
     pub events: Counter,
     /// Events that became a record.
@@ -58,6 +81,34 @@ pub struct PortCounters {
     /// Events that the known rules still did not explain after a time of grace: accepted
     /// sessions that no rule allows, and dropped packets that a rule allows.
     pub drifted: Counter,
+    /// Records that the sink delivered.
+    pub written: Tally,
+    /// Records that it did not.
+    pub failed: Tally,
+}
+
+impl PortCounters {
+    /// Packet-ins that the port's log flow of this kind sent.
+    pub fn received(&self, kind: FlowKind) -> &Counter {
+        // Kinds are numbered from 1.
+        &self.received[kind as usize - 1]
+    }
+
+    /// Events whose fate is not known yet: they wait in the limiter's queue or for the sink.
+    pub fn pending(&self) -> u64 {
+        // Their ends are read first, so that there are never fewer than none.
+        let ended = self.written.get()
+            + self.failed.get()
+            + self.folded.get()
+            + self.suppressed.get()
+            + self.log_limited.get();
+        self.events.get().saturating_sub(ended)
+    }
+
+    /// Packet-ins that the port's log flows sent.
+    pub fn received_total(&self) -> u64 {
+        self.received.iter().map(Counter::get).sum()
+    }
 }
 
 /// The counters of a bridge.
@@ -85,14 +136,8 @@ impl Ledger {
     /// The counters of the port with this slot.
     pub fn port(&self, slot: Slot) -> Arc<PortCounters> {
         let at = slot as usize;
-        // A thread that panicked while it held the lock left a vector that is still whole.
-        if let Some(port) = self
-            .ports
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(at)
-        {
-            return Arc::clone(port);
+        if let Some(port) = self.known_port(slot) {
+            return port;
         }
         let mut ports = self.ports.write().unwrap_or_else(PoisonError::into_inner);
         if ports.len() <= at {
@@ -101,10 +146,20 @@ impl Ledger {
         Arc::clone(&ports[at])
     }
 
-    /// The sum of one counter over all ports.
-    pub fn total(&self, counter: impl Fn(&PortCounters) -> &Counter) -> u64 {
-        let ports = self.ports.read().unwrap_or_else(PoisonError::into_inner);
-        ports.iter().map(|port| counter(port).get()).sum()
+    /// The counters of the port with this slot, if it ever had any.
+    pub fn known_port(&self, slot: Slot) -> Option<Arc<PortCounters>> {
+        self.ports().get(slot as usize).map(Arc::clone)
+    }
+
+    /// The sum of one number over all ports.
+    pub fn total(&self, number: impl Fn(&PortCounters) -> u64) -> u64 {
+        self.ports().iter().map(|port| number(port)).sum()
+    }
+
+    /// The counters of all ports, by slot, for as long as no port is new.
+    pub fn ports(&self) -> RwLockReadGuard<'_, Vec<Arc<PortCounters>>> {
+        // A thread that panicked while it held the lock left a vector that is still whole.
+        self.ports.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,7 +174,7 @@ mod tests {
         seventh.events.add(2);
         ledger.port(1000).events.add(3);
         assert_eq!(ledger.port(7).events.get(), 2);
-        assert_eq!(ledger.total(|port| &port.events), 5);
-        assert_eq!(ledger.total(|port| &port.folded), 0);
+        assert_eq!(ledger.total(|port| port.events.get()), 5);
+        assert_eq!(ledger.total(|port| port.folded.get()), 0);
     }
 }

@@ -5,16 +5,29 @@
 /// The pipeline fills a batch with [`push`](Self::push); a [`Sink`](crate::Sink) takes
 /// [`rest`](Self::rest) or [`line`](Self::line) and reports with [`advance`](Self::advance).
 /// [`clear`](Self::clear) keeps the memory, so that a batch that is used again allocates nothing.
+///
+/// A record can belong to an account of its producer's: a number that [`Accounts`](crate::Accounts)
+/// hear of when its fate is known. Records of one account that follow each other share one entry.
 #[derive(Debug, Default)]
 pub struct Batch {
     bytes: Vec<u8>,
     records: u64,
+    runs: Vec<Run>,
+    /// The run that the next record to settle is in, and how many records of it are settled.
+    settled: (usize, u64),
     /// Bytes delivered.
     offset: usize,
     /// Bytes delivered in whole lines; at most `offset`.
     whole: usize,
     /// Records of which the end is not delivered.
     rest: u64,
+}
+
+/// Records of one account that follow each other.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    account: u64,
+    records: u64,
 }
 
 impl Batch {
@@ -26,11 +39,17 @@ impl Batch {
         }
     }
 
-    /// Adds one record: what `write` appends, ended by a newline if it does not end in one.
+    /// Adds one record of account 0; [`push_for`](Self::push_for) says how.
+    pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.push_for(0, write);
+    }
+
+    /// Adds one record of an account: what `write` appends, ended by a newline if it does not end
+    /// in one.
     ///
     /// `write` must not append a newline in any other place, and must leave what the buffer
     /// already holds.
-    pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    pub fn push_for(&mut self, account: u64, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         write(&mut self.bytes);
         if self.bytes.len() == start || self.bytes.last() != Some(&b'\n') {
@@ -39,6 +58,13 @@ impl Batch {
         debug_assert_eq!(newlines(&self.bytes[start..]), 1, "a record is one line");
         self.records += 1;
         self.rest += 1;
+        match self.runs.last_mut() {
+            Some(run) if run.account == account => run.records += 1,
+            _ => self.runs.push(Run {
+                account,
+                records: 1,
+            }),
+        }
     }
 
     /// All lines, delivered or not.
@@ -59,6 +85,8 @@ impl Batch {
     /// Empties it, and keeps its memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
+        self.runs.clear();
+        self.settled = (0, 0);
         (self.records, self.offset, self.whole, self.rest) = (0, 0, 0, 0);
     }
 
@@ -103,6 +131,15 @@ impl Batch {
         self.offset != self.whole
     }
 
+    /// The accounts of the next so many records whose fate is known, and how many of them each
+    /// has. The same account can come more than once.
+    pub(crate) fn settle(&mut self, records: u64) -> Settled<'_> {
+        Settled {
+            batch: self,
+            left: records,
+        }
+    }
+
     /// Bytes delivered in whole lines.
     pub(crate) fn whole(&self) -> usize {
         self.whole
@@ -117,6 +154,33 @@ impl Batch {
     pub(crate) fn skip_line(&mut self) {
         let len = self.line().map_or(0, <[u8]>::len);
         self.advance(len);
+    }
+}
+
+/// Accounts, each with a number of records that share a fate.
+#[derive(Debug)]
+pub struct Settled<'a> {
+    batch: &'a mut Batch,
+    left: u64,
+}
+
+impl Iterator for Settled<'_> {
+    type Item = (u64, u64);
+
+    fn next(&mut self) -> Option<(u64, u64)> {
+        let (at, settled) = self.batch.settled;
+        let run = self.batch.runs.get(at)?;
+        let records = (run.records - settled).min(self.left);
+        if records == 0 {
+            return None;
+        }
+        self.left -= records;
+        self.batch.settled = if settled + records == run.records {
+            (at + 1, 0)
+        } else {
+            (at, settled + records)
+        };
+        Some((run.account, records))
     }
 }
 
@@ -178,6 +242,22 @@ mod tests {
         let mut batch = batch(&["one"]);
         batch.advance(usize::MAX);
         assert_eq!((batch.rest_records(), batch.rest()), (0, &b""[..]));
+    }
+
+    #[test]
+    fn accounts_are_settled_in_the_order_of_the_records() {
+        let mut batch = Batch::default();
+        for account in [7, 7, 7, 8, 7] {
+            batch.push_for(account, |bytes| bytes.push(b'x'));
+        }
+        let mut settle = |records| batch.settle(records).collect::<Vec<_>>();
+        assert_eq!(settle(0), []);
+        assert_eq!(settle(2), [(7, 2)]);
+        assert_eq!(settle(2), [(7, 1), (8, 1)]);
+        assert_eq!(settle(9), [(7, 1)]);
+        batch.clear();
+        batch.push(|bytes| bytes.push(b'x'));
+        assert_eq!(batch.settle(1).collect::<Vec<_>>(), [(0, 1)]);
     }
 
     #[test]

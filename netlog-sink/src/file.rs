@@ -85,7 +85,10 @@ impl FileSink {
 
     fn append(&mut self, batch: &mut Batch) -> io::Result<()> {
         if self.torn {
-            self.file.write_all(b"\n")?;
+            // Unless the file was emptied since.
+            if self.file.metadata()?.len() > 0 {
+                self.file.write_all(b"\n")?;
+            }
             self.torn = false;
         }
         let result = deliver(&mut self.file, batch);

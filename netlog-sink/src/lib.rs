@@ -11,6 +11,7 @@
 //!   nothing is allocated once they have grown to their size.
 //! - [`Counters`] hold the balance. At any time, of the records *offered* each one is *written*,
 //!   has *failed* for a [`Reason`], or is *pending*; after [`Worker::close`] none is pending.
+//! - [`Accounts`] hear the same of the producer's own divisions, such as ports.
 //!
 //! # Who decides what
 //!
@@ -45,6 +46,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod accounts;
 mod batch;
 mod counters;
 mod error;
@@ -53,7 +55,8 @@ mod syslog;
 mod worker;
 
 pub use ::syslog::Facility;
-pub use batch::Batch;
+pub use accounts::{Accounts, Fate, NoAccounts};
+pub use batch::{Batch, Settled};
 pub use counters::{Counters, Counts};
 pub use error::{Reason, SinkError};
 pub use file::FileSink;

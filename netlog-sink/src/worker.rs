@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::{Batch, Counters, Reason, Sink, SinkError};
+use crate::{Accounts, Batch, Counters, Fate, NoAccounts, Reason, Sink, SinkError};
 
 /// How often a failed write is repeated, and how long the pauses are.
 ///
@@ -82,9 +82,23 @@ impl Worker {
     /// # Errors
     /// When the system gives no thread.
     pub fn spawn(sink: impl Sink + 'static, capacity: usize, retry: Retry) -> io::Result<Self> {
+        Self::spawn_for(sink, capacity, retry, Arc::new(NoAccounts))
+    }
+
+    /// Starts a thread for `sink` like [`spawn`](Self::spawn), that tells `accounts` what became
+    /// of their records.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn spawn_for(
+        sink: impl Sink + 'static,
+        capacity: usize,
+        retry: Retry,
+        accounts: Arc<dyn Accounts>,
+    ) -> io::Result<Self> {
         let capacity = capacity.max(1);
         let (queue, parcels) = mpsc::sync_channel(capacity);
-        let shared = Arc::new(Shared::new(sink.name()));
+        let shared = Arc::new(Shared::new(sink.name(), accounts));
         let handle = Handle::new(queue, capacity, Arc::clone(&shared));
         let thread = thread::Builder::new()
             .name(format!("sink-{}", sink.name()))
@@ -189,8 +203,9 @@ impl Handle {
         } else {
             self.enqueue(batch)
         };
-        refused.map_err(|(reason, batch)| {
-            shared.counters.fail(reason, batch.records());
+        refused.map_err(|(reason, mut batch)| {
+            let records = batch.records();
+            shared.fail(reason, &mut batch, records);
             batch
         })
     }
@@ -199,7 +214,7 @@ impl Handle {
         let parcel = Parcel {
             batch,
             home: self.home.clone(),
-            counters: Arc::clone(&self.shared.counters),
+            shared: Arc::clone(&self.shared),
         };
         let (reason, parcel) = match self.queue.try_send(parcel) {
             Ok(()) => {
@@ -228,7 +243,7 @@ impl Clone for Handle {
 struct Parcel {
     batch: Batch,
     home: SyncSender<Batch>,
-    counters: Arc<Counters>,
+    shared: Arc<Shared>,
 }
 
 impl Parcel {
@@ -251,8 +266,10 @@ impl Parcel {
 
 impl Drop for Parcel {
     fn drop(&mut self) {
-        self.counters
-            .fail(Reason::Closed, self.batch.rest_records());
+        let records = self.batch.rest_records();
+        if records > 0 {
+            self.shared.fail(Reason::Closed, &mut self.batch, records);
+        }
     }
 }
 
@@ -261,6 +278,7 @@ impl Drop for Parcel {
 struct Shared {
     sink: &'static str,
     counters: Arc<Counters>,
+    accounts: Arc<dyn Accounts>,
     /// Batches put into the queue.
     sent: AtomicU64,
     /// Handles take no more batches, and the thread ends when the queue is empty.
@@ -284,10 +302,11 @@ struct State {
 }
 
 impl Shared {
-    fn new(sink: &'static str) -> Self {
+    fn new(sink: &'static str, accounts: Arc<dyn Accounts>) -> Self {
         Self {
             sink,
             counters: Arc::default(),
+            accounts,
             sent: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             reopen: AtomicBool::new(false),
@@ -295,6 +314,19 @@ impl Shared {
             state: Mutex::default(),
             changed: Condvar::new(),
         }
+    }
+
+    /// The next so many records of the batch are delivered.
+    fn write(&self, batch: &mut Batch, records: u64, bytes: usize) {
+        self.counters.write(records, bytes);
+        self.accounts.settle(Fate::Written, batch.settle(records));
+    }
+
+    /// The next so many records of the batch are not.
+    fn fail(&self, reason: Reason, batch: &mut Batch, records: u64) {
+        self.counters.fail(reason, records);
+        self.accounts
+            .settle(Fate::Failed(reason), batch.settle(records));
     }
 
     /// Waits until `condition` holds or the time is up; the state as it is then.
@@ -382,7 +414,8 @@ fn deliver(
             counters.tear();
             batch.rewind_line();
         }
-        counters.write(records - batch.rest_records(), batch.whole() - whole);
+        let (records, bytes) = (records - batch.rest_records(), batch.whole() - whole);
+        shared.write(batch, records, bytes);
         let Err(error) = result else {
             *lock(&shared.error) = None;
             return true;
@@ -390,7 +423,7 @@ fn deliver(
         let reason = error.reason();
         if error.is_of_record() {
             batch.skip_line();
-            counters.fail(reason, 1);
+            shared.fail(reason, batch, 1);
             continue;
         }
         *lock(&shared.error) = Some(Arc::new(error));
@@ -399,7 +432,8 @@ fn deliver(
             attempts_left -= 1;
             pause = pause.saturating_mul(2);
         } else {
-            counters.fail(reason, batch.rest_records());
+            let records = batch.rest_records();
+            shared.fail(reason, batch, records);
             return false;
         }
     }

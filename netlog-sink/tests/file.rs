@@ -93,6 +93,17 @@ fn a_line_torn_by_a_crash_spoils_no_other() {
 }
 
 #[test]
+fn a_file_that_was_emptied_begins_with_no_empty_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    fs::write(&path, "whole\nhal").unwrap();
+    let mut sink = FileSink::open(&path).unwrap();
+    fs::write(&path, "").unwrap();
+    sink.write(&mut batch(&["next"])).unwrap();
+    assert_eq!(read(&path), "next\n");
+}
+
+#[test]
 fn open_errors_name_path_and_cause() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");

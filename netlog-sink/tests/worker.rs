@@ -5,12 +5,15 @@
     reason = "also in the helpers, a failure is a failed test"
 )]
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use netlog_sink::{Batch, Counts, Reason, Retry, Sink, SinkError, Worker, WorkerError};
+use netlog_sink::{
+    Accounts, Batch, Counts, Fate, Reason, Retry, Settled, Sink, SinkError, Worker, WorkerError,
+};
 use proptest::prelude::*;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -414,6 +417,23 @@ fn any_order() -> impl Strategy<Value = Order> {
     ]
 }
 
+/// What was told of each account: records written and failed.
+#[derive(Debug, Default)]
+struct Book(Mutex<BTreeMap<u64, (u64, u64)>>);
+
+impl Accounts for Book {
+    fn settle(&self, fate: Fate, settled: Settled<'_>) {
+        for (account, records) in settled {
+            let mut book = self.0.lock().unwrap();
+            let (written, failed) = book.entry(account).or_default();
+            match fate {
+                Fate::Written => *written += records,
+                Fate::Failed(_) => *failed += records,
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -431,13 +451,16 @@ proptest! {
             strings.order(order);
         }
         drop(strings.orders);
-        let worker = Worker::spawn(sink, capacity, retry(attempts)).unwrap();
+        let book = Arc::new(Book::default());
+        let accounts = Arc::clone(&book) as Arc<dyn Accounts>;
+        let worker = Worker::spawn_for(sink, capacity, retry(attempts), accounts).unwrap();
         let (producer, counters) = (worker.handle(), worker.counters());
         let (mut offered, mut sent) = (0_u64, 0);
         for size in sizes {
             let mut batch = producer.batch();
             for _ in 0..size {
-                batch.push(|bytes| bytes.extend_from_slice(format!("record {offered:06}").as_bytes()));
+                let record = format!("record {offered:06}");
+                batch.push_for(offered / 3, |bytes| bytes.extend_from_slice(record.as_bytes()));
                 offered += 1;
             }
             sent += usize::from(producer.try_send(batch).is_ok());
@@ -459,5 +482,19 @@ proptest! {
         prop_assert_eq!(whole.len() as u64 * 14, counts.written_bytes);
         prop_assert_eq!(parts.len() as u64, counts.torn);
         prop_assert!(whole.is_sorted());
+
+        let mut written = BTreeMap::<u64, u64>::new();
+        for line in whole {
+            let number: u64 = line["record ".len()..].parse().unwrap();
+            *written.entry(number / 3).or_default() += 1;
+        }
+        let book = book.0.lock().unwrap();
+        let failed: u64 = book.values().map(|(_, failed)| failed).sum();
+        prop_assert_eq!(failed, counts.failed_total());
+        for (account, (told, failed)) in &*book {
+            prop_assert_eq!(*told, written.remove(account).unwrap_or(0));
+            prop_assert_eq!(told + failed, (offered - account * 3).min(3));
+        }
+        prop_assert!(written.is_empty());
     }
 }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use netlog_core::ledger::{Counter, PortCounters};
+use netlog_core::ledger::PortCounters;
 use netlog_sink::{Counts, Reason};
 
 use super::status::{LoggedPort, Status};
@@ -17,13 +17,13 @@ fn port(port: &LoggedPort) -> Label {
     ("port", port.id().to_string().into())
 }
 
-/// One of a port's counters.
-type Read = fn(&PortCounters) -> &Counter;
+/// One of a port's numbers.
+type Read = fn(&PortCounters) -> u64;
 
 /// What the limits of the host and of log objects refuse, by their names in `netlog status`.
 const SUPPRESSED: [(&str, Read); 2] = [
-    ("rate-limit", |port| &port.suppressed),
-    ("log-limit", |port| &port.log_limited),
+    ("rate-limit", |port| port.suppressed.get()),
+    ("log-limit", |port| port.log_limited.get()),
 ];
 
 impl Status {
@@ -150,10 +150,28 @@ impl Status {
     /// What became of packet-ins and events, of all ports together.
     fn events(&self) -> Vec<Family> {
         let ledger = self.ledger();
+        let figures = self.books().figures();
         let reason = |reason: &'static str| [("reason", Cow::from(reason))];
         vec![
             Family::counter("netlog_packet_ins", "Packet-ins received from the bridge")
                 .is(ledger.received.get()),
+            Family::counter("netlog_packets_matched", "Packets that log flows matched")
+                .is(figures.matched_total()),
+            Family::counter(
+                "netlog_packets_metered",
+                "Packets that log flows matched, and the meter of their port cut",
+            )
+            .is(figures.metered),
+            Family::counter(
+                "netlog_packets_lost_in_switch",
+                "Packets that log flows matched, and that were neither cut nor received",
+            )
+            .is(figures.lost),
+            Family::counter(
+                "netlog_packets_uncounted",
+                "Packets received that the switch died too early to count as matched",
+            )
+            .is(figures.uncounted),
             Family::counter(
                 "netlog_packet_ins_discarded",
                 "Packet-ins that gave no event: no log object wants them, no known log flow sent \
@@ -163,14 +181,14 @@ impl Status {
             .with(reason("unknown-flow"), ledger.unknown_flow.get())
             .with(reason("malformed"), ledger.malformed.get()),
             Family::counter("netlog_events", "Events that some log object wants")
-                .is(ledger.total(|port| &port.events)),
+                .is(ledger.total(|port| port.events.get())),
             Family::counter("netlog_events_recorded", "Events that became a record")
-                .is(ledger.total(|port| &port.recorded)),
+                .is(ledger.total(|port| port.recorded.get())),
             Family::counter(
                 "netlog_events_folded",
                 "Events that repeated a session which is already recorded",
             )
-            .is(ledger.total(|port| &port.folded)),
+            .is(ledger.total(|port| port.folded.get())),
             Family::counter(
                 "netlog_events_suppressed",
                 "Events refused by the limit of the host, or by those of all log objects that \
@@ -186,7 +204,7 @@ impl Status {
                 "netlog_events_drifted",
                 "Events that the known rules do not explain, after a time of grace",
             )
-            .is(ledger.total(|port| &port.drifted)),
+            .is(ledger.total(|port| port.drifted.get())),
             Family::counter(
                 "netlog_events_drift_unjudged",
                 "Unexplained events that were not judged, because too many came at once",
@@ -206,27 +224,27 @@ impl Status {
             (
                 "netlog_port_packet_ins",
                 "Packet-ins from the port's log flows",
-                |port| &port.received,
+                PortCounters::received_total,
             ),
             (
                 "netlog_port_events",
                 "Events of the port that some log object wants",
-                |port| &port.events,
+                |port| port.events.get(),
             ),
             (
                 "netlog_port_events_recorded",
                 "Events of the port that became a record",
-                |port| &port.recorded,
+                |port| port.recorded.get(),
             ),
             (
                 "netlog_port_events_folded",
                 "Events of the port that repeated a session",
-                |port| &port.folded,
+                |port| port.folded.get(),
             ),
             (
                 "netlog_port_events_drifted",
                 "Events of the port that the known rules do not explain",
-                |port| &port.drifted,
+                |port| port.drifted.get(),
             ),
         ];
         let ports = self.logged_ports();
@@ -234,19 +252,13 @@ impl Status {
         let mut families: Vec<Family> = FAMILIES
             .iter()
             .map(|(name, help, read)| {
-                let series = shown
-                    .iter()
-                    .map(|of| ([port(of)], read(of.counters()).get()));
+                let series = shown.iter().map(|of| ([port(of)], read(of.counters())));
                 Family::counter(name, help).with_each(series)
             })
             .collect();
         let refused = shown.iter().flat_map(|of| {
-            SUPPRESSED.map(|(reason, read)| {
-                (
-                    [port(of), ("reason", reason.into())],
-                    read(of.counters()).get(),
-                )
-            })
+            SUPPRESSED
+                .map(|(reason, read)| ([port(of), ("reason", reason.into())], read(of.counters())))
         });
         families.extend([
             Family::counter(

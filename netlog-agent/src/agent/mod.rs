@@ -36,10 +36,11 @@ use crate::audit::Audit;
 use crate::clock;
 use crate::config::{self, AuthStrategy, Config, Location};
 use crate::inventory::{self, FileError};
+use crate::ledger::{self, Bookkeeper, Books};
 use crate::limits::{HostLimits, Setting};
 use crate::metrics::Metrics;
 use crate::ovsdb;
-use crate::pipeline::{self, Pipeline};
+use crate::pipeline::{self, Pipeline, PortAccounts};
 use crate::reload::{WatchError, Watcher};
 use crate::store::{Store, StoreError};
 use crate::switch::Switch;
@@ -124,7 +125,8 @@ pub fn run(config: &Config, locations: &[Location]) -> Result<(), Error> {
     let inventory_path = &config.inventory.path;
     let inventory = Arc::new(ArcSwap::from_pointee(inventory::load(inventory_path)?));
     let store = Arc::new(Store::open(&config.database.path)?);
-    let sink = sink(config)?;
+    let ledger = Arc::new(Ledger::default());
+    let sink = sink(config, &ledger)?;
     let audit_sink = audit_sink(config)?;
     let audit = Arc::new(Audit::to_sink(&audit_sink));
     let format = format(config);
@@ -145,13 +147,23 @@ pub fn run(config: &Config, locations: &[Location]) -> Result<(), Error> {
     };
 
     let (sender, messages) = mpsc::channel();
-    let ledger = Arc::new(Ledger::default());
     let tables = Arc::new(ArcSwap::from_pointee(Tables::empty(format)));
     let bridge = config.ovs.integration_bridge.clone();
     let profile = profile(config);
+    let books = Arc::new(Books::open(ledger::Parts {
+        bridge: bridge.clone(),
+        ledger: Arc::clone(&ledger),
+        sink: sink_name(config),
+        counters: sink.counters(),
+        store: store.ledger()?,
+        audit: Arc::clone(&audit),
+        interval: Duration::from_secs(config.audit.gap_interval.into()),
+    })?);
+    let bookkeeper = Bookkeeper::start(Arc::clone(&books))?;
     let status = Arc::new(Status::new(
         bridge.clone(),
         Arc::clone(&ledger),
+        Arc::clone(&books),
         sink.counters(),
         audit_sink.counters(),
     ));
@@ -180,6 +192,7 @@ pub fn run(config: &Config, locations: &[Location]) -> Result<(), Error> {
             inventory: Arc::clone(&inventory),
             tables,
             ledger,
+            books: Arc::clone(&books),
             drivers: LogDrivers::default(),
             policy: Arc::clone(&policy),
             limits: Arc::clone(&limits),
@@ -217,6 +230,7 @@ pub fn run(config: &Config, locations: &[Location]) -> Result<(), Error> {
         agent: Arc::new(ApiSeam {
             messages: sender,
             status,
+            books,
         }),
         metrics: Arc::clone(&metrics),
         drivers: LogDrivers::default(),
@@ -272,6 +286,7 @@ pub fn run(config: &Config, locations: &[Location]) -> Result<(), Error> {
     }
     // A panic of the API was reported by the panic hook.
     let _ = api.join();
+    bookkeeper.close();
     if let Err(error) = audit_sink.close(DRAIN_TIMEOUT) {
         error!("the audit log: {error}");
     }
@@ -303,15 +318,26 @@ fn load_policy(config: &Config) -> Result<Policy, PolicyFileError> {
     }
 }
 
-fn sink(config: &Config) -> Result<Worker, Error> {
+fn sink(config: &Config, ledger: &Arc<Ledger>) -> Result<Worker, Error> {
+    let accounts = Arc::new(PortAccounts(Arc::clone(ledger)));
+    let retry = Retry::default();
     let worker = if let Some(path) = &config.network_log.local_output_log_base {
-        Worker::spawn(FileSink::open(path)?, SINK_QUEUE, Retry::default())
+        Worker::spawn_for(FileSink::open(path)?, SINK_QUEUE, retry, accounts)
     } else {
         let syslog = &config.syslog;
         let sink = SyslogSink::new(&syslog.socket, syslog.facility.into(), &*syslog.tag);
-        Worker::spawn(sink, SINK_QUEUE, Retry::default())
+        Worker::spawn_for(sink, SINK_QUEUE, retry, accounts)
     };
     Ok(worker?)
+}
+
+/// What the sink of [`sink`] is called.
+fn sink_name(config: &Config) -> &'static str {
+    if config.network_log.local_output_log_base.is_some() {
+        "file"
+    } else {
+        "syslog"
+    }
 }
 
 fn audit_sink(config: &Config) -> Result<Worker, Error> {
@@ -401,6 +427,7 @@ fn watch_signals(sender: mpsc::Sender<Message>) -> io::Result<signal_hook::itera
 struct ApiSeam {
     messages: mpsc::Sender<Message>,
     status: Arc<Status>,
+    books: Arc<Books>,
 }
 
 impl api::Agent for ApiSeam {
@@ -413,5 +440,9 @@ impl api::Agent for ApiSeam {
 
     fn status(&self) -> serde_json::Value {
         self.status.to_json()
+    }
+
+    fn ledger(&self) -> serde_json::Value {
+        self.books.to_json()
     }
 }

@@ -22,12 +22,13 @@ use netlog_core::log::{LogDrivers, LogObject};
 use netlog_core::plan::{Plan, Planner};
 use netlog_core::policy::Policy;
 use tokio::sync::oneshot;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::api::policy::PolicyFileError;
 use crate::audit::{self, Audit};
 use crate::inventory::FileError;
+use crate::ledger::Books;
 use crate::limits::{HostLimits, Setting};
 use crate::ovsdb::{self, Topology};
 use crate::store::{Store, StoreError};
@@ -72,6 +73,8 @@ pub(super) struct Parts {
     pub(super) tables: Arc<ArcSwap<Tables>>,
     /// The counters, shared with the pipeline.
     pub(super) ledger: Arc<Ledger>,
+    /// The books that they are compared in.
+    pub(super) books: Arc<Books>,
     /// Who knows what log objects may name.
     pub(super) drivers: LogDrivers,
     /// What callers of the API may do, shared with it.
@@ -325,6 +328,7 @@ impl Agent {
                     self.parts.bridge
                 );
                 self.attached = true;
+                self.parts.books.attached();
                 self.tell_of_bridge(
                     Outcome::Success,
                     format_args!("attached, OpenFlow {version}"),
@@ -393,10 +397,7 @@ impl Agent {
                 let message = format_args!("does not meter all logged ports: {reason}");
                 self.tell_of_bridge(Outcome::Failure, message);
             }
-            switch::Event::Counted(counts) => {
-                let (flows, meters) = (counts.flows.len(), counts.meters.len());
-                debug!(flows, meters, "the switch has counted");
-            }
+            switch::Event::Counted(counts) => self.parts.books.counted(&counts),
             switch::Event::Obstructed { obstacles } => {
                 let figures = self.parts.status.figures();
                 figures.obstacles.set(obstacles.len() as u64);
@@ -457,6 +458,9 @@ impl Agent {
         let tables = parts.tables.load();
         let tables = tables.renew(plan, &inventory, &attached, &parts.ledger);
         parts.tables.store(Arc::new(tables));
+        parts
+            .books
+            .name(attached.iter().map(|port| (port.slot, port.id)));
         parts.status.ports(&inventory, plan, &attached);
 
         let flows: Vec<LogFlow> = attached

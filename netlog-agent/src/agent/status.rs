@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use netlog_core::flow::AttachedPort;
+use netlog_core::flow::{AttachedPort, Slot};
 use netlog_core::inventory::Inventory;
 use netlog_core::ledger::{Counter, Ledger, PortCounters};
 use netlog_core::plan::Plan;
-use netlog_sink::{Counters, Counts, Reason};
-use serde_json::{Value, json};
+use netlog_sink::{Counters, Counts};
+use serde_json::{Map, Value, json};
 use time::UtcDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::clock;
+use crate::ledger::Books;
 
 /// The agent's state, for everyone to read at any time.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(super) struct Status {
     bridge: String,
     started_at: UtcDateTime,
     ledger: Arc<Ledger>,
+    books: Arc<Books>,
     sink: Arc<Counters>,
     audit: Arc<Counters>,
     version: ArcSwapOption<String>,
@@ -54,6 +56,7 @@ pub(super) struct LoggedPort {
     name: String,
     ofport: u32,
     logged: &'static str,
+    slot: Slot,
     counters: Arc<PortCounters>,
 }
 
@@ -62,6 +65,7 @@ impl Status {
     pub(super) fn new(
         bridge: String,
         ledger: Arc<Ledger>,
+        books: Arc<Books>,
         sink: Arc<Counters>,
         audit: Arc<Counters>,
     ) -> Self {
@@ -69,6 +73,7 @@ impl Status {
             bridge,
             started_at: clock::utc_now(),
             ledger,
+            books,
             sink,
             audit,
             version: ArcSwapOption::empty(),
@@ -92,6 +97,10 @@ impl Status {
 
     pub(super) fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    pub(super) fn books(&self) -> &Books {
+        &self.books
     }
 
     pub(super) fn sink_counts(&self) -> Counts {
@@ -133,6 +142,7 @@ impl Status {
                     (false, true) => "DROP",
                     (false, false) => "-",
                 },
+                slot: attached.slot,
                 counters: self.ledger.port(attached.slot),
             })
         };
@@ -142,19 +152,22 @@ impl Status {
 
     /// Everything as JSON: the body of `GET /v1/status`.
     ///
-    /// Per port, `recorded` counts events that became a record; what became of the records is
-    /// known for the sink as a whole (`written`, `failed`).
+    /// Numbers are those of this agent and of those before it. `recorded` counts events that
+    /// became a record; what became of the records is `written` and `failed`.
     pub(super) fn to_json(&self) -> Value {
         let ledger = &*self.ledger;
-        let sink = self.sink.read();
         let audit = self.audit.read();
-        let failed: serde_json::Map<String, Value> = Reason::ALL
-            .into_iter()
-            .map(|reason| (reason.name().to_owned(), sink.failed(reason).into()))
-            .collect();
+        let mut totals = self.books.totals();
+        totals["recorded"] = ledger.total(|port| port.recorded.get()).into();
+        totals["queued"] = ledger.queued.get().into();
+        totals["drifted"] = ledger.total(|port| port.drifted.get()).into();
+        totals["drift_unjudged"] = ledger.drift_unjudged.get().into();
+        totals["sessions_evicted"] = ledger.sessions_evicted.get().into();
         let version = self.version.load();
         let uptime = clock::utc_now() - self.started_at;
-        let ports: Vec<Value> = self.ports.load().iter().map(LoggedPort::to_json).collect();
+        let ports = self.ports.load();
+        let json = |port: &LoggedPort| port.to_json(self.books.port(port.slot));
+        let ports: Vec<Value> = ports.iter().map(json).collect();
         json!({
             "agent": {
                 "version": env!("CARGO_PKG_VERSION"),
@@ -168,24 +181,7 @@ impl Status {
             },
             "audit": { "written": audit.written, "failed": audit.failed_total() },
             "ports": ports,
-            "totals": {
-                "received": ledger.received.get(),
-                "unknown_flow": ledger.unknown_flow.get(),
-                "malformed": ledger.malformed.get(),
-                "unwanted": ledger.unwanted.get(),
-                "sessions_evicted": ledger.sessions_evicted.get(),
-                "events": ledger.total(|port| &port.events),
-                "recorded": ledger.total(|port| &port.recorded),
-                "folded": ledger.total(|port| &port.folded),
-                "drifted": ledger.total(|port| &port.drifted),
-                "drift_unjudged": ledger.drift_unjudged.get(),
-                "suppressed": {
-                    "rate-limit": ledger.total(|port| &port.suppressed),
-                    "log-limit": ledger.total(|port| &port.log_limited),
-                },
-                "written": sink.written,
-                "failed": failed,
-            },
+            "totals": totals,
         })
     }
 }
@@ -199,19 +195,14 @@ impl LoggedPort {
         &self.counters
     }
 
-    fn to_json(&self) -> Value {
-        let counters = &*self.counters;
-        json!({
-            "port_id": self.id,
-            "name": self.name,
-            "ofport": self.ofport,
-            "logged": self.logged,
-            "received": counters.received.get(),
-            "events": counters.events.get(),
-            "recorded": counters.recorded.get(),
-            "folded": counters.folded.get(),
-            "suppressed": counters.suppressed.get() + counters.log_limited.get(),
-            "drifted": counters.drifted.get(),
-        })
+    fn to_json(&self, mut numbers: Map<String, Value>) -> Value {
+        let mut insert = |name: &str, value: Value| numbers.insert(name.to_owned(), value);
+        insert("port_id", json!(self.id));
+        insert("name", json!(self.name));
+        insert("ofport", json!(self.ofport));
+        insert("logged", json!(self.logged));
+        insert("recorded", self.counters.recorded.get().into());
+        insert("drifted", self.counters.drifted.get().into());
+        Value::Object(numbers)
     }
 }

@@ -12,6 +12,7 @@
 //! | `/v2.0/log/logs` | log objects, kept in the store |
 //! | `/v2.0/ports`, `/v2.0/security-groups`, … | the inventory, read only |
 //! | `/v1/status` | the state of the agent |
+//! | `/v1/ledger` | what became of every packet that reached a log flow |
 //! | `/v1/limits` | rate and burst limit: shown, set at run time, taken back |
 //! | `/metrics` | what Prometheus reads |
 //! | `/healthz` | whether the agent answers at all |
@@ -85,6 +86,9 @@ pub trait Agent: Send + Sync {
 
     /// The state of the agent, a JSON object.
     fn status(&self) -> serde_json::Value;
+
+    /// The numbers of the ledger, a JSON object.
+    fn ledger(&self) -> serde_json::Value;
 }
 
 /// The API and everything that it works on.
@@ -193,13 +197,14 @@ impl Api {
         let guarded =
             |reply: &dyn Fn(&Context) -> Reply| caller.map_or_else(Reply::unauthorized, reply);
         match *request.segments() {
-            [] | ["healthz" | "metrics"] | ["v1", "status"] if !request.is_read() => {
+            [] | ["healthz" | "metrics"] | ["v1", "status" | "ledger"] if !request.is_read() => {
                 Reply::method_not_allowed()
             }
             [] => discovery::versions(request),
             ["healthz"] => health(),
             ["metrics"] => guarded(&|context| self.metrics(request, context)),
             ["v1", "status"] => guarded(&|context| self.status(context)),
+            ["v1", "ledger"] => guarded(&|context| self.ledger(context)),
             ["v1", "limits"] => guarded(&|context| self.limits(request, context)),
             ["v2.0", ref path @ ..] => {
                 guarded(&|context| self.neutron(request, context, path)).identified()
@@ -240,6 +245,14 @@ impl Api {
     fn metrics(&self, request: &Request, context: &Context) -> Reply {
         if self.allows(context, "get_agent_status", &serde_json::json!({})) {
             metrics_page(&self.metrics, &request.headers)
+        } else {
+            Reply::forbidden("get_agent_status")
+        }
+    }
+
+    fn ledger(&self, context: &Context) -> Reply {
+        if self.allows(context, "get_agent_status", &serde_json::json!({})) {
+            Reply::ok(self.agent.ledger())
         } else {
             Reply::forbidden("get_agent_status")
         }

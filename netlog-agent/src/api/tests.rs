@@ -12,6 +12,10 @@ impl Agent for Deaf {
         oneshot::channel().1
     }
 
+    fn ledger(&self) -> Value {
+        Value::Null
+    }
+
     fn status(&self) -> Value {
         json!({})
     }

@@ -420,6 +420,9 @@ options! {
         facility: Facility = one_of().or("authpriv"),
         /// The tag (program name) of entries in the local syslog.
         tag: String = line().or("netlog-audit"),
+        /// How many seconds the losses of one kind are added up before another entry
+        /// tells of them. The first is told at once.
+        gap_interval: u32 = at_least(1).or("60"),
     }
     /// Metrics for Prometheus. They are at /metrics of the API, for those who may see the agent's
     /// state, and where it is wanted at an address of their own.

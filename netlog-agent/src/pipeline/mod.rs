@@ -16,7 +16,7 @@ use netlog_core::session::{Seen, SessionKey, SessionTable};
 use netlog_ofp::{Field, PacketIn};
 use netlog_packet::Packet;
 use netlog_ratelimit::{Admission, Limiter, Limits};
-use netlog_sink::{Batch, Handle};
+use netlog_sink::{Accounts, Batch, Fate, Handle, Settled};
 
 use crate::clock::LocalClock;
 
@@ -207,7 +207,9 @@ impl Pipeline {
             }
             if limiter.limits().is_none() && limiter.queued() == 0 {
                 event.counters.recorded.add(1);
-                batch.push(|out| recorder.write(time, &event.prefix, &packet, out));
+                batch.push_for(event.slot.into(), |out| {
+                    recorder.write(time, &event.prefix, &packet, out);
+                });
                 return;
             }
             let mut record = spare.pop().unwrap_or_default();
@@ -215,7 +217,7 @@ impl Pipeline {
             let refused = match limiter.admit(event.slot, record, now) {
                 Admission::Pass(record) => {
                     event.counters.recorded.add(1);
-                    batch.push(|out| out.extend_from_slice(&record));
+                    batch.push_for(event.slot.into(), |out| out.extend_from_slice(&record));
                     record
                 }
                 Admission::Queued => return,
@@ -239,7 +241,14 @@ impl Pipeline {
         match classified {
             Classified::Events(_) => {}
             Classified::Unwanted => ledger.unwanted.add(1),
-            Classified::UnknownFlow => ledger.unknown_flow.add(1),
+            Classified::UnknownFlow => {
+                ledger.unknown_flow.add(1);
+                // The last packet-ins of a port that is not logged any more. The lock is one
+                // that only new ports contend for.
+                if let Some(port) = ledger.known_port(cookie.slot) {
+                    port.received(cookie.kind).add(1);
+                }
+            }
         }
         if self.batch.bytes().len() >= BATCH_BYTES {
             self.hand_over();
@@ -288,7 +297,8 @@ impl Pipeline {
             self.batch_since = self.now;
         }
         self.ledger.port(slot).recorded.add(1);
-        self.batch.push(|out| out.extend_from_slice(&record));
+        self.batch
+            .push_for(slot.into(), |out| out.extend_from_slice(&record));
         recycle(&mut self.spare, record);
     }
 
@@ -305,6 +315,26 @@ impl Pipeline {
             // The sink counted it as failed for a full queue.
             self.batch = refused;
             self.batch.clear();
+        }
+    }
+}
+
+/// Counts what became of records with their ports. The batches' accounts are slots.
+#[derive(Debug)]
+pub struct PortAccounts(pub Arc<Ledger>);
+
+impl Accounts for PortAccounts {
+    fn settle(&self, fate: Fate, settled: Settled<'_>) {
+        let ports = self.0.ports();
+        for (slot, records) in settled {
+            let port = usize::try_from(slot).ok().and_then(|slot| ports.get(slot));
+            // A record has its slot from the port's own counters.
+            if let Some(port) = port {
+                match fate {
+                    Fate::Written => port.written.add(records),
+                    Fate::Failed(_) => port.failed.add(records),
+                }
+            }
         }
     }
 }

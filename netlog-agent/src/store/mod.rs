@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `logs` | log objects, one a row |
 //! | `log_limits` | limits of log objects that have one; a row goes with its log object |
+//! | `ledger` | what was counted, by what it was counted of; kept over kills, not over power cuts |
 //! | `port_slots` | port id → slot; rows are never deleted, so a slot is never reused |
 //!
 //! The file names its owner (`PRAGMA application_id`) and its layout (`PRAGMA user_version`,
@@ -67,6 +68,12 @@ const MIGRATIONS: &[&str] = &[
     CREATE TRIGGER log_limits_go AFTER DELETE ON logs BEGIN
         DELETE FROM log_limits WHERE log_id = old.id;
     END;
+",
+    "
+    CREATE TABLE ledger (
+        of      TEXT    NOT NULL PRIMARY KEY,
+        numbers TEXT    NOT NULL
+    ) STRICT, WITHOUT ROWID;
 ",
 ];
 
@@ -159,6 +166,26 @@ impl Store {
     /// The database file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A connection of its own for the ledger's numbers, which are written once a second.
+    ///
+    /// # Errors
+    /// When SQLite gives none.
+    pub fn ledger(&self) -> Result<LedgerStore, StoreError> {
+        let open = || {
+            let connection = Connection::open(&self.path)?;
+            connection.busy_timeout(Duration::from_secs(5))?;
+            // A commit waits for no disk: what is lost with the power is what the switch's own
+            // counters lose as well.
+            connection.execute_batch("PRAGMA synchronous = NORMAL;")?;
+            Ok(connection)
+        };
+        let connection = open().map_err(|cause| self.failed(cause))?;
+        Ok(LedgerStore {
+            path: self.path.clone(),
+            connection: Mutex::new(connection),
+        })
     }
 
     /// All log objects, in the order of their ids.
@@ -346,6 +373,73 @@ impl Store {
     }
 
     /// The connection. A thread that panicked while it held the lock has rolled back.
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self, cause: rusqlite::Error) -> StoreError {
+        StoreError::Sqlite {
+            path: self.path.clone(),
+            cause,
+        }
+    }
+}
+
+/// The ledger's numbers, kept over restarts of the agent.
+#[derive(Debug)]
+pub struct LedgerStore {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+}
+
+impl LedgerStore {
+    /// All rows: what is counted, and the numbers.
+    pub fn rows(&self) -> Result<Vec<(String, String)>, StoreError> {
+        self.read("SELECT of, numbers FROM ledger", |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+    }
+
+    /// The port of each slot that was ever given.
+    pub fn ports(&self) -> Result<BTreeMap<u32, Uuid>, StoreError> {
+        let ports = self.read("SELECT slot, port_id FROM port_slots", |row| {
+            Ok((row.get(0)?, parsed(row, "port_id", Uuid::try_parse)?))
+        })?;
+        Ok(ports.into_iter().collect())
+    }
+
+    /// Writes rows over those of the same name, all of them or none.
+    pub fn save(&self, rows: &[(String, String)]) -> Result<(), StoreError> {
+        let mut connection = self.lock();
+        let mut save = || {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            {
+                let mut replace = transaction
+                    .prepare_cached("REPLACE INTO ledger (of, numbers) VALUES (?1, ?2)")?;
+                for row in rows {
+                    replace.execute([&row.0, &row.1])?;
+                }
+            }
+            transaction.commit()
+        };
+        save().map_err(|cause| self.failed(cause))
+    }
+
+    fn read<T>(
+        &self,
+        sql: &str,
+        of: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let connection = self.lock();
+        let read = || -> rusqlite::Result<Vec<T>> {
+            connection.prepare(sql)?.query_map([], of)?.collect()
+        };
+        read().map_err(|cause| self.failed(cause))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.connection
             .lock()

@@ -43,6 +43,8 @@ const SLACK: Duration = Duration::from_millis(250);
 /// What the switch has counted since it was told last. What is not named has not changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Whether the switch was asked for all counters; otherwise some have ended meanwhile.
+    pub whole: bool,
     /// The packets that log flows matched, cut by a meter or not.
     pub flows: Vec<Count<Cookie>>,
     /// The packets that the meters of ports cut.
@@ -457,7 +459,7 @@ impl Counter {
     /// Tells what counters that ended have counted, without waiting for the others.
     pub(super) fn tell_ends(&mut self, tell: &mut impl FnMut(Event)) {
         if !matches!(self.phase, Phase::Next(..) | Phase::Reading { .. }) {
-            self.tell(tell);
+            self.tell(false, tell);
         }
     }
 
@@ -599,14 +601,15 @@ impl Counter {
                 let due = self.loss.as_ref().map_or(next, |loss| loss.due.max(now));
                 self.phase = Phase::Waiting(next.min(due));
                 self.has_read = true;
-                self.tell(tell);
+                self.tell(true, tell);
                 self.end_round(began, now, tell);
             }
         }
     }
 
-    fn tell(&mut self, tell: &mut impl FnMut(Event)) {
+    fn tell(&mut self, whole: bool, tell: &mut impl FnMut(Event)) {
         tell(Event::Counted(Counts {
+            whole,
             flows: std::mem::take(&mut self.flows.tell),
             meters: std::mem::take(&mut self.meters.tell),
         }));

@@ -12,13 +12,15 @@ const STATUS: &str = "/v1/status";
 
 /// The columns of the table of ports, and the members that they show. Those that no port
 /// has are left out.
-const COLUMNS: [(&str, &str); 13] = [
+const COLUMNS: [(&str, &str); 18] = [
     ("Port", "port_id"),
     ("Name", "name"),
     ("OpenFlow port", "ofport"),
     ("Logged", "logged"),
     ("Matched", "matched"),
+    ("Metered", "metered"),
     ("Received", "received"),
+    ("Lost in switch", "lost_in_switch"),
     ("Events", "events"),
     ("Recorded", "recorded"),
     ("Written", "written"),
@@ -26,6 +28,9 @@ const COLUMNS: [(&str, &str); 13] = [
     ("Suppressed", "suppressed"),
     ("Drifted", "drifted"),
     ("Failed", "failed"),
+    ("5 min", "windows/5 min"),
+    ("1 h", "windows/1 h"),
+    ("24 h", "windows/24 h"),
 ];
 
 /// Shows the agent's state: as it gives it in JSON, as a list of ports in other formats,
@@ -44,18 +49,24 @@ pub fn show(client: &Client, view: &View, out: &mut dyn Write) -> Result<(), Err
     }
     let (headers, members): (Vec<&str>, Vec<&str>) = COLUMNS
         .into_iter()
-        .filter(|(_, member)| ports.is_empty() || ports.iter().any(|p| p.get(member).is_some()))
+        .filter(|(_, member)| ports.is_empty() || ports.iter().any(|p| find(p, member).is_some()))
         .unzip();
     let rows = ports
         .iter()
         .map(|port| {
             members
                 .iter()
-                .map(|member| port.get(member).cloned().unwrap_or_default())
+                .map(|member| find(port, member).cloned().unwrap_or_default())
                 .collect()
         })
         .collect();
     view.list(&headers, rows, out)
+}
+
+/// The member of this name, or of this path.
+fn find<'a>(port: &'a Value, member: &str) -> Option<&'a Value> {
+    let mut parts = member.split('/');
+    parts.try_fold(port, |value, part| value.get(part))
 }
 
 /// A few lines on the agent as a whole.
@@ -93,6 +104,7 @@ fn summary(status: &Value) -> String {
         "\
 Agent:      netlog-agent {}{}
 Bridge:     {}, {connection}
+Ledger:     {}
 Packets:    {}
 Events:     {}
 Suppressed: {}
@@ -101,11 +113,37 @@ Failed:     {}
         text("/agent/version"),
         up.unwrap_or_default(),
         text("/bridge/name"),
-        totals(&["received", "unknown_flow", "malformed", "unwanted"]),
-        totals(&["events", "recorded", "written", "folded", "drifted"]),
+        windows(status),
+        totals(&[
+            "matched",
+            "metered",
+            "received",
+            "lost_in_switch",
+            "unknown_flow",
+            "malformed",
+            "unwanted",
+        ]),
+        totals(&[
+            "events", "recorded", "written", "folded", "pending", "drifted"
+        ]),
         reasons("suppressed"),
         reasons("failed"),
     )
+}
+
+/// A word for each of the last times: `OK`, `NODATA` or `GAP`.
+fn windows(status: &Value) -> String {
+    let windows = status.pointer("/totals/windows").and_then(Value::as_object);
+    let Some(windows) = windows else {
+        return "unknown".to_owned();
+    };
+    let word = |(_, member): &(&str, &str)| {
+        let window = member.strip_prefix("windows/")?;
+        let word = windows.get(window)?.as_str()?;
+        Some(format!("{word} in the last {window}"))
+    };
+    let words: Vec<String> = COLUMNS.iter().filter_map(word).collect();
+    words.join(", ")
 }
 
 /// What was counted, without what was not.

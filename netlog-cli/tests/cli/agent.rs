@@ -18,13 +18,17 @@ fn status() -> Value {
         "bridge": {"name": "br-int", "connected": true, "openflow_version": "1.4"},
         "ports": [
             {"port_id": "b0c9e2a4-3c55-4b62-a0b6-0d6b2f5a1c11", "name": "tap1", "ofport": 3,
-             "logged": "ALL", "received": 118, "events": 118, "recorded": 100, "folded": 11,
-             "suppressed": 7, "drifted": 0},
+             "logged": "ALL", "matched": 140, "metered": 19, "received": 118,
+             "lost_in_switch": 3, "events": 118, "recorded": 100, "folded": 11, "suppressed": 7,
+             "drifted": 0, "windows": {"5 min": "OK", "1 h": "OK", "24 h": "GAP"}},
             {"port_id": "e0259ade-86de-482e-a717-f58258f7173f", "name": "tap2", "ofport": null,
-             "logged": "-", "received": 0, "events": 0, "recorded": 0, "folded": 0,
-             "suppressed": 0, "drifted": 0},
+             "logged": "-", "matched": 0, "metered": 0, "received": 0,
+             "lost_in_switch": 0, "events": 0, "recorded": 0, "folded": 0, "suppressed": 0,
+             "drifted": 0, "windows": {"5 min": "NODATA", "1 h": "NODATA", "24 h": "NODATA"}},
         ],
-        "totals": {"received": 120, "unknown_flow": 2, "malformed": 0, "events": 118,
+        "totals": {"matched": 142, "metered": 19, "lost_in_switch": 3,
+            "windows": {"5 min": "OK", "1 h": "OK", "24 h": "GAP"},
+            "received": 120, "unknown_flow": 2, "malformed": 0, "events": 118,
             "recorded": 100, "written": 99, "folded": 11,
             "suppressed": {"rate-limit": 5, "queue-full": 2},
             "failed": {"disk-full": 1, "queue-full": 0}},
@@ -42,16 +46,17 @@ fn status_in_a_table() {
         "\
 Agent:      netlog-agent 0.1.0, up 2 h 3 min since 2026-11-22T09:00:00Z
 Bridge:     br-int, connected, OpenFlow 1.4
-Packets:    120 received, 2 unknown flow
+Ledger:     OK in the last 5 min, OK in the last 1 h, GAP in the last 24 h
+Packets:    142 matched, 19 metered, 120 received, 3 lost in switch, 2 unknown flow
 Events:     118 events, 100 recorded, 99 written, 11 folded
 Suppressed: 2 queue-full, 5 rate-limit
 Failed:     1 disk-full
-+--------------------------------------+------+---------------+--------+----------+--------+----------+--------+------------+---------+
-| Port                                 | Name | OpenFlow port | Logged | Received | Events | Recorded | Folded | Suppressed | Drifted |
-+--------------------------------------+------+---------------+--------+----------+--------+----------+--------+------------+---------+
-| b0c9e2a4-3c55-4b62-a0b6-0d6b2f5a1c11 | tap1 |             3 | ALL    |      118 |    118 |      100 |     11 |          7 |       0 |
-| e0259ade-86de-482e-a717-f58258f7173f | tap2 |          None | -      |        0 |      0 |        0 |      0 |          0 |       0 |
-+--------------------------------------+------+---------------+--------+----------+--------+----------+--------+------------+---------+
++--------------------------------------+------+---------------+--------+---------+---------+----------+----------------+--------+----------+--------+------------+---------+--------+--------+--------+
+| Port                                 | Name | OpenFlow port | Logged | Matched | Metered | Received | Lost in switch | Events | Recorded | Folded | Suppressed | Drifted | 5 min  | 1 h    | 24 h   |
++--------------------------------------+------+---------------+--------+---------+---------+----------+----------------+--------+----------+--------+------------+---------+--------+--------+--------+
+| b0c9e2a4-3c55-4b62-a0b6-0d6b2f5a1c11 | tap1 |             3 | ALL    |     140 |      19 |      118 |              3 |    118 |      100 |     11 |          7 |       0 | OK     | OK     | GAP    |
+| e0259ade-86de-482e-a717-f58258f7173f | tap2 |          None | -      |       0 |       0 |        0 |              0 |      0 |        0 |      0 |          0 |       0 | NODATA | NODATA | NODATA |
++--------------------------------------+------+---------------+--------+---------+---------+----------+----------------+--------+----------+--------+------------+---------+--------+--------+--------+
 "
     );
 }

@@ -1,0 +1,385 @@
+//! The ledger on the real switch: whatever fails, each packet that a log flow matched is accounted
+//! for. These tests need root.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use netlog_lab::frames::Ends;
+use netlog_lab::{Agent, BR_INT, Family, LIMIT, Lab, Options, Site, host, until};
+use serde_json::Value;
+
+const LIMITS: &str = "[network_log]\nrate_limit = 100\nburst_limit = 25\n";
+/// Packets a second of a flood, and for how long.
+const RATE: u32 = 20_000;
+const SECONDS: u32 = 10;
+
+fn lab() -> Lab {
+    Lab::start(&Options::default()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Logs everything in the project of vm1 and vm2.
+fn create_log(agent: &Agent<'_>) {
+    let create = ["log", "create", "--resource-type", "security_group", "All"];
+    agent.netlog_ok(&create).unwrap();
+}
+
+#[expect(clippy::disallowed_methods, reason = "a flood has a rate")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Sends packets with a forged source from vm1 at a rate, until the time is over or `stop` is set.
+/// Returns how many it sent.
+fn flood(lab: &Lab, seconds: u32, stop: &AtomicBool) -> u32 {
+    let ends = Ends::between(host("vm1").unwrap(), host("ext1").unwrap(), Family::V4);
+    let forged = ends.from_ip(Ipv4Addr::new(10, 9, 9, 9));
+    let frame = forged.syn(40_000, 4444).unwrap();
+    let start = now();
+    let mut sent = 0_u32;
+    let paced = std::iter::from_fn(|| {
+        if sent.is_multiple_of(RATE / 1000) {
+            let due = Duration::from_secs(1) * sent / RATE;
+            thread::sleep(due.saturating_sub(start.elapsed()));
+        }
+        let go_on = sent < RATE * seconds && !stop.load(Ordering::Relaxed);
+        go_on.then(|| {
+            sent += 1;
+            frame.as_slice()
+        })
+    });
+    lab.send_paced("vm1", paced).unwrap();
+    println!("sent {sent} packets in {:?}", start.elapsed());
+    sent
+}
+
+/// Opens a session from vm2 to a host outside.
+fn session(lab: &Lab) {
+    lab.tcp_exchange("vm2", "ext1", Family::V4, 8080, 1)
+        .unwrap();
+}
+
+/// One port floods while another opens a session a second. Returns how many sessions.
+fn flood_and_sessions(lab: &Lab) -> usize {
+    let stop = AtomicBool::new(false);
+    let start = now();
+    thread::scope(|scope| {
+        let flooding = scope.spawn(|| flood(lab, SECONDS, &stop));
+        for second in 0..SECONDS {
+            let due = Duration::from_secs(second.into());
+            thread::sleep(due.saturating_sub(start.elapsed()));
+            session(lab);
+        }
+        assert_eq!(flooding.join().unwrap(), RATE * SECONDS);
+    });
+    SECONDS as usize
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value}"))
+}
+
+fn sum(value: &Value) -> u64 {
+    value.as_object().unwrap().values().map(number).sum()
+}
+
+/// Waits until nothing is on its way, and sees to it that the law holds for the bridge and for
+/// each port. Returns the totals, and the ports by name.
+fn settled(agent: &Agent<'_>) -> (Value, BTreeMap<String, Value>) {
+    let status = until(LIMIT, "the ledger to settle", || {
+        let status = agent.status()?;
+        let totals = &status["totals"];
+        let settled = totals["unsettled"] == 0 && totals["pending"] == 0;
+        Ok(settled.then_some(status))
+    })
+    .unwrap_or_else(|error| {
+        let said = agent.stderr().unwrap();
+        panic!("{error}: {:#}\n{said}", agent.status().unwrap())
+    });
+    let totals = status["totals"].clone();
+    let ports: BTreeMap<String, Value> = status["ports"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|port| {
+            let id = port["port_id"].as_str().unwrap();
+            let vm = netlog_lab::HOSTS.iter().find(|host| host.port_id == id);
+            (vm.unwrap().name.to_owned(), port.clone())
+        })
+        .collect();
+    for (name, of) in ports.iter().chain([(&"all".to_owned(), &totals)]) {
+        let n = |member: &str| number(&of[member]);
+        assert_eq!(
+            n("matched") + n("uncounted"),
+            n("metered") + n("received") + n("lost_in_switch"),
+            "{name}: {of:#}"
+        );
+        let of_reasons = |member: &str| match &of[member] {
+            reasons @ Value::Object(_) => sum(reasons),
+            total => number(total),
+        };
+        assert_eq!(
+            n("events"),
+            n("folded") + of_reasons("suppressed") + n("written") + of_reasons("failed"),
+            "{name}: {of:#}"
+        );
+        println!(
+            "{name}: {} matched (+ {} uncounted) = {} metered + {} received + {} lost; {} events = \
+             {} folded + {} suppressed + {} written + {} failed; {}",
+            n("matched"),
+            n("uncounted"),
+            n("metered"),
+            n("received"),
+            n("lost_in_switch"),
+            n("events"),
+            n("folded"),
+            of_reasons("suppressed"),
+            n("written"),
+            of_reasons("failed"),
+            of["windows"]
+        );
+    }
+    (totals, ports)
+}
+
+/// How many packets all log flows matched, as the switch says.
+fn matched(lab: &Site) -> u64 {
+    let text = lab
+        .ovs_ofctl(&["dump-flows", "--no-names", BR_INT])
+        .unwrap();
+    let ours = text.lines().filter(|flow| flow.contains("cookie=0x6e4c"));
+    ours.map(|flow| -> u64 {
+        let packets = flow.split_once("n_packets=").unwrap().1;
+        packets.split(',').next().unwrap().parse().unwrap()
+    })
+    .sum()
+}
+
+/// The gaps in the audit log: count by source and reason, and whether all are exact.
+fn gaps(agent: &Agent<'_>) -> BTreeMap<(String, String), (u64, bool)> {
+    let text = fs::read_to_string(agent.file("audit.log")).unwrap();
+    let mut gaps = BTreeMap::new();
+    for line in text.lines() {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        let attachments = entry["attachments"].as_array().into_iter().flatten();
+        for attachment in attachments.filter(|attachment| attachment["name"] == "gap") {
+            let gap = &attachment["content"];
+            let text = |member: &str| gap[member].as_str().unwrap().to_owned();
+            let (count, at_most) = gaps
+                .entry((text("source"), text("reason")))
+                .or_insert((0, false));
+            *count += number(&gap["count"]);
+            *at_most |= gap["at_most"] == true;
+            assert!(text("first") <= text("last"), "{gap}");
+            assert_eq!(entry["outcome"], "failure");
+        }
+    }
+    gaps
+}
+
+fn gap(gaps: &BTreeMap<(String, String), (u64, bool)>, source: &str, reason: &str) -> (u64, bool) {
+    let key = (source.to_owned(), reason.to_owned());
+    gaps.get(&key).copied().unwrap_or_default()
+}
+
+/// How many records tell of vm2's sessions.
+fn recorded_sessions(agent: &Agent<'_>) -> usize {
+    let records = agent.records().unwrap();
+    let of_vm2 = |record: &&netlog_lab::Record| record.event == "ACCEPT:vm2:out";
+    records.iter().filter(of_vm2).count()
+}
+
+#[test]
+fn a_flood_costs_nobody_else_an_event_and_each_packet_is_accounted_for() {
+    let lab = lab();
+    let agent = Agent::start(&lab, LIMITS).unwrap();
+    create_log(&agent);
+    let start = now();
+    let sessions = flood_and_sessions(&lab);
+    let (totals, ports) = settled(&agent);
+    let took = start.elapsed().as_secs() + 1;
+
+    assert_eq!(recorded_sessions(&agent), sessions);
+    assert_eq!(ports["vm2"]["written"], ports["vm2"]["events"]);
+    let records = agent.records().unwrap().len() as u64;
+    assert_eq!(records, number(&totals["written"]));
+    assert!(records <= 100 * took + 26, "{records} in {took} s");
+    assert_eq!(number(&totals["matched"]), matched(&lab));
+    assert_eq!(ports["vm1"]["windows"]["5 min"], "GAP");
+    assert_eq!(ports["vm2"]["windows"]["5 min"], "OK");
+
+    agent.terminate().unwrap();
+    let gaps = gaps(&agent);
+    println!("{gaps:?}");
+    let lost = |source, reason| gap(&gaps, source, reason).0;
+    assert_eq!(lost("switch", "metered"), number(&totals["metered"]));
+    assert_eq!(
+        lost("limiter", "rate-limit"),
+        number(&totals["suppressed"]["rate-limit"])
+    );
+    assert_eq!(
+        lost("switch", "lost-in-switch"),
+        number(&totals["lost_in_switch"])
+    );
+    assert_eq!(lost("switch", "agent-away"), 0);
+    lab.stop().unwrap();
+}
+
+#[test]
+fn a_full_disk_loses_records_and_not_the_count_of_them() {
+    let lab = lab();
+    let agent = Agent::start_on_small_disk(&lab, LIMITS, "128k").unwrap();
+    create_log(&agent);
+    flood_and_sessions(&lab);
+    let (totals, _) = settled(&agent);
+    let failed = number(&totals["failed"]["storage-full"]);
+    assert!(failed > 0, "{totals}");
+    assert_eq!(
+        agent.records().unwrap().len() as u64,
+        number(&totals["written"])
+    );
+
+    // Room again: events are written again.
+    fs::write(agent.security_log(), "").unwrap();
+    session(&lab);
+    agent.records_after(0, 1).unwrap();
+    let (totals, _) = settled(&agent);
+    assert_eq!(number(&totals["failed"]["storage-full"]), failed);
+    agent.terminate().unwrap();
+    assert_eq!(gap(&gaps(&agent), "file", "storage-full"), (failed, false));
+    lab.stop().unwrap();
+}
+
+#[test]
+fn a_dead_syslog_loses_records_and_not_the_count_of_them() {
+    let lab = lab();
+    let socket = lab.run_dir().join("nobody-listens");
+    let syslog = format!("{LIMITS}[syslog]\nsocket = {}\n", socket.display());
+    let agent = Agent::launch(&lab, &syslog).unwrap();
+    agent.wait_attached().unwrap();
+    create_log(&agent);
+    flood_and_sessions(&lab);
+    let (totals, _) = settled(&agent);
+    let failed = number(&totals["failed"]["unavailable"]);
+    assert_eq!(number(&totals["written"]), 0);
+    assert!(failed > 0, "{totals}");
+    agent.terminate().unwrap();
+    assert_eq!(gap(&gaps(&agent), "syslog", "unavailable"), (failed, false));
+    lab.stop().unwrap();
+}
+
+#[test]
+fn what_log_flows_match_while_no_agent_is_there_is_a_gap() {
+    let lab = lab();
+    let mut agent = Agent::start(&lab, "").unwrap();
+    create_log(&agent);
+    for _ in 0..3 {
+        session(&lab);
+    }
+    agent.records_after(0, 3).unwrap();
+    settled(&agent);
+
+    // Stopped in order: the gap is exact.
+    agent.terminate().unwrap();
+    for _ in 0..4 {
+        session(&lab);
+    }
+    agent.restart().unwrap();
+    let gap_of = |count: u64| {
+        until(LIMIT, "the gap to be told", || {
+            let told = gap(&gaps(&agent), "switch", "agent-away");
+            Ok((told.0 >= count).then_some(told))
+        })
+        .unwrap_or_else(|error| {
+            let (status, said) = (agent.status().unwrap(), agent.stderr().unwrap());
+            panic!("{error}: {:?}\n{status:#}\n{said}", gaps(&agent))
+        })
+    };
+    assert_eq!(gap_of(4), (4, false));
+    session(&lab);
+    agent.records_after(3, 1).unwrap();
+    let (totals, _) = settled(&agent);
+    assert_eq!(number(&totals["lost_in_switch"]), 4);
+    assert_eq!(number(&totals["written"]), 4);
+    assert_eq!(number(&totals["matched"]), matched(&lab));
+
+    // Killed under a flood: nothing is counted twice, and what is not known is told as such.
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let flooding = scope.spawn(|| flood(&lab, SECONDS, &stop));
+        let before = number(&agent.status().unwrap()["totals"]["received"]);
+        until(LIMIT, "the flood to arrive", || {
+            let received = number(&agent.status()?["totals"]["received"]);
+            Ok((received > before + 20_000).then_some(()))
+        })
+        .unwrap();
+        agent.kill().unwrap();
+        for _ in 0..2 {
+            session(&lab);
+        }
+        stop.store(true, Ordering::Relaxed);
+        flooding.join().unwrap();
+    });
+    agent.restart().unwrap();
+    session(&lab);
+    let (totals, _) = settled(&agent);
+    assert_eq!(number(&totals["matched"]), matched(&lab));
+    let records = agent.records().unwrap().len() as u64;
+    let (lost, written) = (
+        number(&totals["lost_in_switch"]),
+        number(&totals["written"]),
+    );
+    let in_doubt = number(&totals["failed"]["agent-killed"]);
+    println!("{records} records, {written} known as written, {lost} lost, {in_doubt} in doubt");
+    assert!(written <= records && records <= written + lost + in_doubt);
+    agent.terminate().unwrap();
+    let away = gap(&gaps(&agent), "switch", "agent-away");
+    assert!(away.1 && away.0 > 6, "{away:?}");
+    lab.stop().unwrap();
+}
+
+#[test]
+fn a_switch_that_dies_takes_counts_along_and_no_loss_is_invented() {
+    let lab = lab();
+    let agent = Agent::start(&lab, LIMITS).unwrap();
+    create_log(&agent);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let flooding = scope.spawn(|| flood(&lab, SECONDS, &stop));
+        until(LIMIT, "the flood to arrive", || {
+            let matched = number(&agent.status()?["totals"]["matched"]);
+            Ok((matched > 20_000).then_some(()))
+        })
+        .unwrap();
+        lab.kill_vswitchd().unwrap();
+        lab.start_vswitchd().unwrap();
+        lab.load_pipeline().unwrap();
+        stop.store(true, Ordering::Relaxed);
+        flooding.join().unwrap();
+    });
+    agent.wait_attached().unwrap();
+    until(LIMIT, "log flows to be there again", || {
+        Ok((matched(&lab) == 0 || !lab.flows(93)?.is_empty()).then_some(()))
+    })
+    .unwrap();
+    let sessions = recorded_sessions(&agent);
+    for _ in 0..3 {
+        session(&lab);
+    }
+    until(LIMIT, "the sessions to be recorded", || {
+        Ok((recorded_sessions(&agent) == sessions + 3).then_some(()))
+    })
+    .unwrap();
+    let (totals, _) = settled(&agent);
+    assert!(number(&totals["matched"]) >= matched(&lab));
+    let records = agent.records().unwrap().len() as u64;
+    assert_eq!(records, number(&totals["written"]));
+    agent.terminate().unwrap();
+    println!("{:?}", gaps(&agent));
+    lab.stop().unwrap();
+}

@@ -1,0 +1,516 @@
+//! The books: all numbers together, and what they mean.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use netlog_core::flow::{Cookie, FlowKind, Slot};
+use netlog_core::ledger::balance::{Balance, Cause, Figures};
+use netlog_core::ledger::gap::{Gap, Gaps, Kind, Scope};
+use netlog_core::ledger::{Ledger, PortCounters};
+use netlog_sink::{Counters, Counts, Reason};
+use serde::Serialize;
+use time::UtcDateTime;
+use tracing::warn;
+
+use super::marks::Marks;
+use super::row::{BridgeRow, Key, MarkRow, PortRow};
+use crate::switch::Counts as SwitchCounts;
+
+/// The times that a window's word is given for, in seconds, with their names.
+pub(super) const WINDOWS: [(&str, i64); 3] = [("5 min", 300), ("1 h", 3600), ("24 h", 86_400)];
+
+/// The time, on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    pub(super) monotonic: Duration,
+    pub(super) utc: UtcDateTime,
+}
+
+impl Now {
+    /// The time of day when the monotonic clock showed this.
+    fn at(&self, monotonic: Duration) -> UtcDateTime {
+        self.utc - self.monotonic.saturating_sub(monotonic)
+    }
+}
+
+/// When there was something last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Window {
+    traffic: Option<i64>,
+    gap: Option<i64>,
+}
+
+impl Window {
+    /// A word for the last so many seconds.
+    pub(super) fn word(&self, seconds: i64, now: UtcDateTime) -> &'static str {
+        let within =
+            |time: Option<i64>| time.is_some_and(|time| now.unix_timestamp() - time < seconds);
+        if within(self.gap) {
+            "GAP"
+        } else if within(self.traffic) {
+            "OK"
+        } else {
+            "NODATA"
+        }
+    }
+
+    fn with(self, other: Self) -> Self {
+        Self {
+            traffic: self.traffic.max(other.traffic),
+            gap: self.gap.max(other.gap),
+        }
+    }
+}
+
+/// What the books hold of a port.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) balance: Balance,
+    pub(super) counters: Arc<PortCounters>,
+    pub(super) window: Window,
+    /// What was told of losses already.
+    told: Told,
+    /// Packets matched or received when it was looked at last.
+    seen: u64,
+    /// The last agent was killed, so that what it received last is not known.
+    killed: bool,
+    /// What the store knows.
+    stored: Option<PortRow>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    metered: u64,
+    suppressed: u64,
+    log_limited: u64,
+    failed: u64,
+}
+
+impl Port {
+    fn new(counters: Arc<PortCounters>, now: Duration) -> Self {
+        Self {
+            balance: Balance::new(Figures::default(), now),
+            counters,
+            window: Window::default(),
+            told: Told::default(),
+            seen: 0,
+            killed: false,
+            stored: None,
+        }
+    }
+}
+
+/// All numbers of a bridge.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) sink: &'static str,
+    pub(super) counters: Arc<Counters>,
+    pub(super) ports: BTreeMap<Slot, Port>,
+    /// Records that failed before this process, by reason.
+    pub(super) failed_before: BTreeMap<String, u64>,
+    flows: Marks<Cookie>,
+    meters: Marks<Slot>,
+    gaps: Gaps,
+    sink_told: Counts,
+    malformed_told: u64,
+    /// Losses that are not a port's.
+    window: Window,
+    looked: UtcDateTime,
+    /// Whether the switch was asked since then.
+    asked: bool,
+    /// When packet-ins were received again, until the switch has told what was before.
+    attached: Option<Duration>,
+}
+
+/// How long after packets were matched the switch tells of them at the latest, once it is asked.
+const LAG: Duration = Duration::from_secs(2);
+
+/// The reason of records that a killed agent had not written when it was seen last.
+pub(super) const KILLED: &str = "agent-killed";
+
+impl State {
+    /// Books that go on from what was stored, on a host that was started as `boot` says.
+    pub(super) fn new(
+        ledger: Arc<Ledger>,
+        sink: &'static str,
+        counters: Arc<Counters>,
+        interval: Duration,
+        rows: &[(String, String)],
+        boot: &str,
+        now: Now,
+    ) -> Self {
+        let mut bridge = None;
+        let mut ports = Vec::new();
+        let (mut flows, mut meters) = (BTreeMap::new(), BTreeMap::new());
+        for (key, value) in rows {
+            let read = match Key::parse(key) {
+                Some(Key::Bridge) => serde_json::from_str(value).map(|row| bridge = Some(row)),
+                Some(Key::Port(slot)) => {
+                    serde_json::from_str(value).map(|row: PortRow| ports.push((slot, row)))
+                }
+                Some(Key::Flow(cookie)) => serde_json::from_str(value).map(|row: MarkRow| {
+                    flows.insert(cookie, row.into());
+                }),
+                Some(Key::Meter(slot)) => serde_json::from_str(value).map(|row: MarkRow| {
+                    meters.insert(slot, row.into());
+                }),
+                None => continue,
+            };
+            if let Err(error) = read {
+                warn!("the stored ledger has a row {key} that cannot be read: {error}");
+            }
+        }
+        let bridge: Option<BridgeRow> = bridge;
+        let same_boot = bridge.as_ref().filter(|bridge| bridge.boot == boot);
+        // After a restart of the host the monotonic clock and all counters began anew: what began
+        // since is to be told in full.
+        let stored_at = match (&bridge, same_boot) {
+            (_, Some(same)) => Some(same.stored_at),
+            (Some(_), None) => Some(Duration::ZERO),
+            (None, _) => None,
+        };
+        if same_boot.is_none() {
+            flows.clear();
+            meters.clear();
+        }
+        let bridge = bridge.unwrap_or_default();
+        let mut state = Self {
+            flows: Marks::new(flows, stored_at, now.monotonic),
+            meters: Marks::new(meters, stored_at, now.monotonic),
+            ports: BTreeMap::new(),
+            failed_before: bridge.failed.clone(),
+            gaps: Gaps::new(interval),
+            sink_told: counters.read(),
+            malformed_told: bridge.malformed,
+            window: Window {
+                traffic: None,
+                gap: bridge.gap,
+            },
+            looked: now.utc,
+            asked: false,
+            attached: None,
+            ledger,
+            sink,
+            counters,
+        };
+        let killed = stored_at.is_some() && !bridge.stopped;
+        state.restore_bridge(&bridge);
+        for (slot, row) in ports {
+            state.restore_port(slot, &row, killed, &bridge, now);
+        }
+        state
+    }
+
+    fn restore_bridge(&self, row: &BridgeRow) {
+        let ledger = &*self.ledger;
+        ledger.received.set(row.received);
+        ledger.unknown_flow.set(row.unknown_flow);
+        ledger.malformed.set(row.malformed);
+        ledger.unwanted.set(row.unwanted);
+        ledger.sessions_evicted.set(row.sessions_evicted);
+        ledger.drift_unjudged.set(row.drift_unjudged);
+    }
+
+    fn restore_port(
+        &mut self,
+        slot: Slot,
+        row: &PortRow,
+        killed: bool,
+        bridge: &BridgeRow,
+        now: Now,
+    ) {
+        let counters = self.ledger.port(slot);
+        for (kind, received) in FlowKind::ALL.into_iter().zip(row.received) {
+            counters.received(kind).set(received);
+        }
+        counters.folded.set(row.folded);
+        counters.suppressed.set(row.suppressed);
+        counters.log_limited.set(row.log_limited);
+        counters.drifted.set(row.drifted);
+        counters.written.add(row.written);
+        let ended = row.folded + row.suppressed + row.log_limited + row.written + row.failed;
+        let left = row.events.saturating_sub(ended);
+        counters.failed.add(row.failed + left);
+        counters.recorded.set(row.written + row.failed + left);
+        counters.events.set(ended + left);
+        let figures = Figures {
+            matched: row.matched,
+            metered: row.metered,
+            lost: row.lost,
+            uncounted: row.uncounted,
+        };
+        let mut port = Port::new(counters, now.monotonic);
+        port.balance = Balance::new(figures, now.monotonic);
+        port.window = Window {
+            traffic: row.traffic,
+            gap: row.gap,
+        };
+        port.killed = killed;
+        port.seen = figures.matched_total() + row.received.iter().sum::<u64>();
+        port.told = Told {
+            metered: row.metered,
+            suppressed: row.suppressed,
+            log_limited: row.log_limited,
+            failed: row.failed + left,
+        };
+        if left > 0 {
+            let first = UtcDateTime::from_unix_timestamp(bridge.stored_time).unwrap_or(now.utc);
+            port.window.gap = Some(now.utc.unix_timestamp());
+            *self.failed_before.entry(KILLED.to_owned()).or_default() += left;
+            let gap = Gap {
+                kind: Kind {
+                    source: "agent",
+                    reason: KILLED,
+                    scope: Scope::Port(slot),
+                },
+                count: left,
+                at_most: true,
+                first,
+                last: now.utc,
+            };
+            self.gaps.add(gap, now.monotonic);
+        }
+        self.ports.insert(slot, port);
+    }
+
+    /// The books of a port, which are begun where there are none.
+    pub(super) fn port(&mut self, slot: Slot, now: Duration) -> &mut Port {
+        let ledger = &self.ledger;
+        self.ports
+            .entry(slot)
+            .or_insert_with(|| Port::new(ledger.port(slot), now))
+    }
+
+    /// The switch has counted.
+    pub(super) fn counted(&mut self, counts: &SwitchCounts, now: Duration) {
+        for count in &counts.flows {
+            let Cookie { kind, slot } = count.of;
+            let added = self.flows.take(count, now);
+            self.port(slot, now).balance.matched(kind, added.more);
+        }
+        for count in &counts.meters {
+            let added = self.meters.take(count, now);
+            let balance = &mut self.port(count.of, now).balance;
+            balance.metered(added.more);
+            if added.cut_short {
+                balance.meter_gone();
+            }
+        }
+        if !counts.whole {
+            return;
+        }
+        self.asked = true;
+        if self.attached.is_some_and(|at| now >= at + LAG) {
+            self.attached = None;
+            for port in self.ports.values_mut() {
+                port.balance.caught_up();
+            }
+        }
+    }
+
+    /// Packet-ins are being received again.
+    pub(super) fn attached(&mut self, now: Duration) {
+        self.attached = Some(now);
+        for port in self.ports.values_mut() {
+            port.balance.attached();
+        }
+    }
+
+    /// Compares all numbers, and answers with the gaps that are to be told now. To be called once
+    /// a second.
+    pub(super) fn look(&mut self, now: Now) -> Vec<Gap> {
+        let counters: Vec<Arc<PortCounters>> = self.ledger.ports().clone();
+        for (slot, counters) in (0..).zip(counters) {
+            if counters.received_total() > 0 || counters.events.get() > 0 {
+                self.ports
+                    .entry(slot)
+                    .or_insert_with(|| Port::new(counters, now.monotonic));
+            }
+        }
+        let since = std::mem::replace(&mut self.looked, now.utc);
+        let asked = std::mem::take(&mut self.asked);
+        let gaps = &mut self.gaps;
+        let mut add = |source, reason, scope, count, at_most, first, last| {
+            let kind = Kind {
+                source,
+                reason,
+                scope,
+            };
+            let gap = Gap {
+                kind,
+                count,
+                at_most,
+                first,
+                last,
+            };
+            gaps.add(gap, now.monotonic);
+        };
+        for (slot, port) in &mut self.ports {
+            let scope = Scope::Port(*slot);
+            let mut lost = false;
+            let received = port.counters.received_total();
+            let losses = port.balance.look(received, asked, now.monotonic);
+            for loss in losses.into_iter().flatten() {
+                let (reason, at_most) = match loss.cause {
+                    Cause::Switch => ("lost-in-switch", false),
+                    Cause::Away => ("agent-away", port.killed),
+                    Cause::MeterGone => ("meter-gone", false),
+                };
+                let (first, last) = (now.at(loss.since), now.at(loss.until));
+                add("switch", reason, scope, loss.count, at_most, first, last);
+                lost = true;
+            }
+            if !port.balance.is_catching_up() {
+                port.killed = false;
+            }
+            let figures = port.balance.figures();
+            let counts = Told {
+                metered: figures.metered,
+                suppressed: port.counters.suppressed.get(),
+                log_limited: port.counters.log_limited.get(),
+                failed: port.counters.failed.get(),
+            };
+            let told = std::mem::replace(&mut port.told, counts);
+            for (source, reason, more) in [
+                ("switch", "metered", counts.metered - told.metered),
+                ("limiter", "rate-limit", counts.suppressed - told.suppressed),
+                (
+                    "limiter",
+                    "log-limit",
+                    counts.log_limited - told.log_limited,
+                ),
+            ] {
+                add(source, reason, scope, more, false, since, now.utc);
+                lost |= more > 0;
+            }
+            // Failures are told for the sink as a whole.
+            lost |= counts.failed > told.failed;
+            let seen = figures.matched_total() + received;
+            if std::mem::replace(&mut port.seen, seen) != seen {
+                port.window.traffic = Some(now.utc.unix_timestamp());
+            }
+            if lost {
+                port.window.gap = Some(now.utc.unix_timestamp());
+            }
+        }
+        let sink = self.counters.read();
+        for reason in Reason::ALL {
+            let more = sink.failed(reason) - self.sink_told.failed(reason);
+            let name = reason.name();
+            add(self.sink, name, Scope::Bridge, more, false, since, now.utc);
+        }
+        self.sink_told = sink;
+        let malformed = self.ledger.malformed.get();
+        let more = malformed - std::mem::replace(&mut self.malformed_told, malformed);
+        add(
+            "agent",
+            "malformed",
+            Scope::Bridge,
+            more,
+            false,
+            since,
+            now.utc,
+        );
+        if more > 0 {
+            self.window.gap = Some(now.utc.unix_timestamp());
+        }
+        self.gaps.due(now.monotonic)
+    }
+
+    /// All gaps that are not told yet: for the end.
+    pub(super) fn drain(&mut self) -> Vec<Gap> {
+        self.gaps.drain()
+    }
+
+    /// What the switch counted of all ports together, and what became of it.
+    pub(super) fn figures(&self) -> Figures {
+        let figures = self.ports.values().map(|port| *port.balance.figures());
+        figures.fold(Figures::default(), Figures::plus)
+    }
+
+    /// The window of the whole bridge.
+    pub(super) fn window(&self) -> Window {
+        let ports = self.ports.values().map(|port| port.window);
+        ports.fold(self.window, Window::with)
+    }
+
+    /// Records that failed, by reason, of this process and those before it.
+    pub(super) fn failed(&self) -> BTreeMap<String, u64> {
+        let mut failed = self.failed_before.clone();
+        let now = self.counters.read();
+        for reason in Reason::ALL {
+            *failed.entry(reason.name().to_owned()).or_default() += now.failed(reason);
+        }
+        failed
+    }
+
+    /// The rows that have changed since they were stored last, by their keys.
+    pub(super) fn changed(&mut self, boot: &str, stopped: bool, now: Now) -> Vec<(String, String)> {
+        let ledger = &*self.ledger;
+        let bridge = BridgeRow {
+            boot: boot.to_owned(),
+            stored_at: now.monotonic,
+            stored_time: now.utc.unix_timestamp(),
+            stopped,
+            received: ledger.received.get(),
+            unknown_flow: ledger.unknown_flow.get(),
+            malformed: ledger.malformed.get(),
+            unwanted: ledger.unwanted.get(),
+            sessions_evicted: ledger.sessions_evicted.get(),
+            drift_unjudged: ledger.drift_unjudged.get(),
+            failed: self.failed(),
+            gap: self.window.gap,
+        };
+        let mut rows = vec![row(Key::Bridge, &bridge)];
+        for (slot, port) in &mut self.ports {
+            let now = port_row(port);
+            if port.stored.replace(now) != Some(now) {
+                rows.push(row(Key::Port(*slot), &now));
+            }
+        }
+        let flows = self.flows.changed();
+        rows.extend(flows.map(|(cookie, mark)| row(Key::Flow(cookie), &MarkRow::from(mark))));
+        let meters = self.meters.changed();
+        rows.extend(meters.map(|(slot, mark)| row(Key::Meter(slot), &MarkRow::from(mark))));
+        rows
+    }
+
+    /// The store did not take what it was given.
+    pub(super) fn not_stored(&mut self) {
+        for port in self.ports.values_mut() {
+            port.stored = None;
+        }
+        self.flows.not_stored();
+        self.meters.not_stored();
+    }
+}
+
+fn row(key: Key, row: &impl Serialize) -> (String, String) {
+    // Making JSON of these types does not fail.
+    let json = serde_json::to_string(row).unwrap_or_default();
+    (key.to_string(), json)
+}
+
+fn port_row(port: &Port) -> PortRow {
+    let (figures, counters) = (port.balance.figures(), &*port.counters);
+    // How events ended is read before how many there were.
+    let (written, failed) = (counters.written.get(), counters.failed.get());
+    PortRow {
+        matched: figures.matched,
+        received: FlowKind::ALL.map(|kind| counters.received(kind).get()),
+        metered: figures.metered,
+        lost: figures.lost,
+        uncounted: figures.uncounted,
+        folded: counters.folded.get(),
+        suppressed: counters.suppressed.get(),
+        log_limited: counters.log_limited.get(),
+        drifted: counters.drifted.get(),
+        events: counters.events.get(),
+        written,
+        failed,
+        traffic: port.window.traffic,
+        gap: port.window.gap,
+    }
+}
