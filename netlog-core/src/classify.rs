@@ -18,7 +18,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use netlog_packet::Summary;
+use netlog_packet::{MacAddr, Summary};
 use uuid::Uuid;
 
 use crate::flow::{AttachedPort, Cookie, FlowKind, Slot};
@@ -800,6 +800,11 @@ impl Tables {
             .is_some_and(|asked| class.allows(&asked, direction, &self.sets).is_some())
     }
 
+    fn is_own(&self, port: &PortTable, mac: MacAddr) -> bool {
+        let port = self.inventory.port(port.id);
+        port.is_some_and(|port| port.mac_addresses().any(|own| own == mac))
+    }
+
     fn by_slot(&self, slot: Slot) -> Option<&Arc<PortTable>> {
         self.by_slot.get(slot as usize)?.as_ref()
     }
@@ -917,6 +922,13 @@ impl Tables {
     ) {
         let mut reason = drop_reason(seen, packet);
         if reason == Reason::NoRule && self.allows(&port.class, direction, packet) {
+            if direction == Direction::Egress && self.is_own(port, packet.dl_dst) {
+                // The port sent it to itself, and only then was it dropped.
+                if port.class.logs_accept {
+                    self.accept(port, direction, packet, scratch, emit);
+                }
+                return self.drop(port, Direction::Ingress, seen, packet, scratch, emit);
+            }
             reason = Reason::RuleNotApplied;
             scratch.suspects.push(Suspect {
                 slot: port.slot,
@@ -1351,6 +1363,39 @@ mod tests {
                 "{ct_state:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_port_sends_to_itself_is_dropped_on_its_way_in() {
+        let (inventory, logs) = recorded();
+        let tables = tables(&inventory, &logs);
+        let mac = inventory.ports().next().unwrap().mac_address.unwrap();
+        let to_itself = Summary {
+            dl_dst: mac,
+            ..tcp(VM1, VM1, 81)
+        };
+        let seen = Observation {
+            ct_state: NEW,
+            ..seen(FlowKind::Drop, 1, 1, 1)
+        };
+        let mut scratch = Scratch::default();
+        let mut told = Vec::new();
+        tables.classify(&seen, &to_itself, &mut scratch, |event| {
+            told.push((event.action, event.direction, event.cause));
+        });
+        let rule = uuid::uuid!("4e000000-0000-4000-8000-000000000008");
+        assert_eq!(
+            told,
+            [
+                (Action::Accept, Direction::Egress, Cause::Rule(rule)),
+                (
+                    Action::Drop,
+                    Direction::Ingress,
+                    Cause::Reason(Reason::NoRule)
+                ),
+            ]
+        );
+        assert!(scratch.suspects().is_empty());
     }
 
     #[test]

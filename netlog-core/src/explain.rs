@@ -249,7 +249,7 @@ fn before_egress_rules(port: &Port, packet: &Summary) -> Option<Outcome> {
             };
         }
         Network::None if packet.dl_type == RARP => {
-            return if macs(port).any(|mac| is_mac(packet.dl_src, mac)) {
+            return if port.mac_addresses().any(|mac| is_mac(packet.dl_src, mac)) {
                 Some(Outcome::Passes(Bypass::Arp))
             } else {
                 spoofed
@@ -318,14 +318,6 @@ fn may_send_from(port: &Port, dl_src: MacAddr, source: IpAddr) -> bool {
         || port.addresses_with_mac().any(|(prefix, mac)| {
             prefix.contains(source) && mac.is_none_or(|mac| is_mac(dl_src, mac))
         })
-}
-
-/// The hardware addresses that a port may use.
-fn macs(port: &Port) -> impl Iterator<Item = MacAddr> {
-    let pairs = port.allowed_address_pairs.iter();
-    port.mac_address
-        .into_iter()
-        .chain(pairs.filter_map(|pair| pair.mac_address))
 }
 
 /// Whether a source hardware address, if it is known, is this one.

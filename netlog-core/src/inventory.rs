@@ -104,6 +104,14 @@ impl Port {
         self.addresses_with_mac().map(|(address, _)| address)
     }
 
+    /// Every hardware address that the port may use.
+    pub fn mac_addresses(&self) -> impl Iterator<Item = MacAddr> + '_ {
+        let pairs = self.allowed_address_pairs.iter();
+        self.mac_address
+            .into_iter()
+            .chain(pairs.filter_map(|pair| pair.mac_address))
+    }
+
     /// Every address that the port may use, with the hardware address that goes with it.
     pub fn addresses_with_mac(&self) -> impl Iterator<Item = (IpPrefix, Option<MacAddr>)> + '_ {
         let fixed = self.fixed_ips.iter().filter_map(|fixed| {

@@ -664,6 +664,21 @@ fn an_inventory_that_changes_is_followed_at_once() {
         &[stranger, other, refused],
     );
 
+    // A port that is on the bridge before the inventory knows it.
+    let (extg, six1) = (lab.host("extg").unwrap(), lab.host("six1").unwrap());
+    let to_six1 = [Probe::Tcp(22), Probe::Tcp(23), Probe::Icmpv6(128, 0)]
+        .map(|probe| packet(extg, six1, Family::V6, probe));
+    let port = port_of(&mut bench.site.inventory, "six1").clone();
+    bench.change_inventory(|inventory| {
+        let ports = inventory["ports"].as_array_mut().unwrap();
+        ports.retain(|port| port["name"] != "six1");
+    });
+    bench.expect_soon("the inventory does not know a port", &to_six1);
+    bench.change_inventory(|inventory| {
+        inventory["ports"].as_array_mut().unwrap().push(port);
+    });
+    bench.expect_soon("the inventory knows the port", &to_six1);
+
     // A connection that lives while its rule goes: the first packet after that is swallowed, the
     // others are dropped where it is seen.
     let listener = lab.tcp_listen("lb1", Family::V4, 8443).unwrap();
@@ -974,6 +989,13 @@ fn sessions_and_frames_that_are_not_the_plainest() {
     assert_eq!(
         bench.told_after("web1", vec![hello]),
         ["ACCEPT:web1:out 07"]
+    );
+
+    // A frame that lb1 sends to itself gets past its rules out, and not past those in.
+    let to_itself = v4(lb1, lb1).syn(30_006, 443).unwrap();
+    assert_eq!(
+        bench.told_after("lb1", vec![to_itself]),
+        ["ACCEPT:lb1:out 1d", "DROP:lb1:in no-rule"]
     );
 
     // IPv6 extension headers: the switch looks past hop-by-hop options and the authentication
