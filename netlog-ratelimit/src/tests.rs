@@ -377,6 +377,7 @@ proptest! {
                 break;
             }
             left_before += 1;
+            prop_assert!(left_before <= others, "{left_before} left before it, {others} ports");
             for _ in 0..again {
                 let _ = limiter.admit(port, (), now);
             }
@@ -384,7 +385,6 @@ proptest! {
                 limiter.set_limits(change.map(|(rate, burst)| limits(rate, burst)), now);
             }
         }
-        prop_assert!(left_before <= others, "{left_before} left before it, {others} ports");
     }
 }
 
