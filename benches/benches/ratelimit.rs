@@ -7,9 +7,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use governor::RateLimiter;
 use governor::clock::Clock;
-use governor::{Quota, RateLimiter};
-use netlog_ratelimit::{Limiter, Limits};
+use netlog_ratelimit::{Limiter, Limits, Quota, Throttle};
 
 const PORTS: [u32; 3] = [1, 1_000, 100_000];
 const BURST: u64 = 1_000;
@@ -78,6 +78,20 @@ fn flood(c: &mut Criterion) {
     }
 }
 
+/// Limits of log objects, each of its own port: at half the rate of the events of each.
+fn throttle(c: &mut Criterion) {
+    for ports in PORTS {
+        let rate = u64::from(500_000 / ports).max(1);
+        let Ok(quota) = Quota::new(rate, 25) else {
+            continue;
+        };
+        let throttles: Vec<Throttle> = (0..ports).map(|_| Throttle::new(quota)).collect();
+        bench(c, "throttle", ports, |port, now| {
+            black_box(throttles[port as usize].pass(now));
+        });
+    }
+}
+
 /// The clock that governor is given: set from the argument, as the limiter's own is.
 #[derive(Clone, Default)]
 struct SetClock(Cell<Duration>);
@@ -92,7 +106,7 @@ impl Clock for SetClock {
 
 /// Governor alone, at half the rate of the events: one limiter for all ports, and one for each.
 fn plain_governor(c: &mut Criterion) {
-    let quota = Quota::per_second(NonZeroU32::MIN.saturating_add(499_999));
+    let quota = governor::Quota::per_second(NonZeroU32::MIN.saturating_add(499_999));
     for ports in PORTS {
         let limiter = RateLimiter::direct_with_clock(quota, SetClock::default());
         bench(c, "governor_direct", ports, |_, now| {
@@ -107,5 +121,5 @@ fn plain_governor(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, pass, overload, flood, plain_governor);
+criterion_group!(benches, pass, overload, flood, throttle, plain_governor);
 criterion_main!(benches);

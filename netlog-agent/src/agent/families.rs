@@ -121,6 +121,16 @@ impl Status {
             )
             .is(figures.heals.get()),
             Family::counter(
+                "netlog_meter_heals",
+                "Meters of ports that were put back after others had deleted or changed them",
+            )
+            .is(figures.meter_heals.get()),
+            Family::counter(
+                "netlog_meter_refusals",
+                "Times that the bridge could not meter all logged ports",
+            )
+            .is(figures.unmetered.get()),
+            Family::counter(
                 "netlog_log_flow_refusals",
                 "Times that the bridge began to refuse log flows",
             )

@@ -370,7 +370,10 @@ impl Agent {
                 self.tell_of_bridge(Outcome::Failure, message);
             }
             switch::Event::Healed { harm, gap } => {
-                self.parts.status.figures().heals.add(1);
+                let figures = self.parts.status.figures();
+                figures.heals.add(u64::from(harm.flows() > 0));
+                let meters = harm.unmetered.len() + harm.remetered.len();
+                figures.meter_heals.add(meters as u64);
                 let gap = gap.as_millis();
                 warn!(
                     "log flows on bridge {} are in force again after {gap} ms: {harm}",
@@ -389,6 +392,7 @@ impl Agent {
                 self.tell_of_bridge(Outcome::Failure, message);
             }
             switch::Event::Unmetered { reason } => {
+                self.parts.status.figures().unmetered.add(1);
                 warn!(
                     "bridge {} does not meter all logged ports, so that a flood on one can cost \
                      others their events: {reason}",

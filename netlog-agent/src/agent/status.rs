@@ -41,6 +41,10 @@ pub(super) struct Figures {
     pub(super) log_flows: Counter,
     /// Times that log flows were put back.
     pub(super) heals: Counter,
+    /// Meters that were put back.
+    pub(super) meter_heals: Counter,
+    /// Times that the bridge could not meter all logged ports.
+    pub(super) unmetered: Counter,
     /// Times that the bridge refused log flows.
     pub(super) refusals: Counter,
     /// Flows of others that are in the way of log flows.
