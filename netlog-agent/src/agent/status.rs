@@ -1,5 +1,6 @@
 //! The state of the agent, which `netlog status` and `/metrics` show.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -61,6 +62,8 @@ pub(super) struct LoggedPort {
     ofport: u32,
     logged: &'static str,
     slot: Slot,
+    /// The log objects that select it.
+    logs: Vec<Uuid>,
     counters: Arc<PortCounters>,
 }
 
@@ -147,6 +150,13 @@ impl Status {
                     (false, false) => "-",
                 },
                 slot: attached.slot,
+                logs: {
+                    let accept = port_plan.accept.iter().map(|scope| scope.log);
+                    let mut logs: Vec<Uuid> = accept.chain(port_plan.drop.clone()).collect();
+                    logs.sort_unstable();
+                    logs.dedup();
+                    logs
+                },
                 counters: self.ledger.port(attached.slot),
             })
         };
@@ -157,7 +167,8 @@ impl Status {
     /// Everything as JSON: the body of `GET /v1/status`.
     ///
     /// Numbers are those of this agent and of those before it. `recorded` counts events that
-    /// became a record; what became of the records is `written` and `failed`.
+    /// became a record; what became of the records is `written` and `failed`. Those of a log object
+    /// are the sums over the ports that it selects now.
     pub(super) fn to_json(&self) -> Value {
         let ledger = &*self.ledger;
         let audit = self.audit.read();
@@ -171,7 +182,8 @@ impl Status {
         let uptime = clock::utc_now() - self.started_at;
         let ports = self.ports.load();
         let json = |port: &LoggedPort| port.to_json(self.books.port(port.slot));
-        let ports: Vec<Value> = ports.iter().map(json).collect();
+        let shown: Vec<Value> = ports.iter().map(json).collect();
+        let logs = logs(&ports, &shown);
         json!({
             "agent": {
                 "version": env!("CARGO_PKG_VERSION"),
@@ -184,10 +196,54 @@ impl Status {
                 "openflow_version": version.as_deref(),
             },
             "audit": { "written": audit.written, "failed": audit.failed_total() },
-            "ports": ports,
+            "ports": shown,
+            "logs": logs,
             "totals": totals,
         })
     }
+}
+
+/// What is known of the ports of each log object, together.
+fn logs(ports: &[LoggedPort], shown: &[Value]) -> Vec<Value> {
+    const SUMS: [&str; 9] = [
+        "matched",
+        "metered",
+        "received",
+        "lost_in_switch",
+        "events",
+        "folded",
+        "suppressed",
+        "written",
+        "failed",
+    ];
+    /// From the best to the worst.
+    const WORDS: [&str; 3] = ["NODATA", "OK", "GAP"];
+    let rank = |word: &Value| WORDS.iter().position(|known| word == known);
+    let mut logs: BTreeMap<Uuid, Map<String, Value>> = BTreeMap::new();
+    for (port, shown) in ports.iter().zip(shown) {
+        for log in &port.logs {
+            let sums = logs.entry(*log).or_default();
+            let mut add = |name: &str, more: u64| {
+                let sum = sums.get(name).and_then(Value::as_u64).unwrap_or(0);
+                sums.insert(name.to_owned(), (sum + more).into());
+            };
+            add("ports", 1);
+            for name in SUMS {
+                add(name, shown[name].as_u64().unwrap_or(0));
+            }
+            let worst = sums.entry("windows").or_insert_with(|| json!({}));
+            for (window, word) in shown["windows"].as_object().into_iter().flatten() {
+                if rank(word) >= rank(&worst[window]) {
+                    worst[window] = word.clone();
+                }
+            }
+        }
+    }
+    let json = |(id, mut sums): (Uuid, Map<String, Value>)| {
+        sums.insert("log_id".to_owned(), json!(id));
+        Value::Object(sums)
+    };
+    logs.into_iter().map(json).collect()
 }
 
 impl LoggedPort {

@@ -8,6 +8,24 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::output::{Format, View, printable};
 
+/// The columns of the table of log objects: the numbers of the ports that each selects.
+const LOG_COLUMNS: [(&str, &str); 14] = [
+    ("Log", "log_id"),
+    ("Ports", "ports"),
+    ("Matched", "matched"),
+    ("Metered", "metered"),
+    ("Received", "received"),
+    ("Lost in switch", "lost_in_switch"),
+    ("Events", "events"),
+    ("Folded", "folded"),
+    ("Suppressed", "suppressed"),
+    ("Written", "written"),
+    ("Failed", "failed"),
+    ("5 min", "windows/5 min"),
+    ("1 h", "windows/1 h"),
+    ("24 h", "windows/24 h"),
+];
+
 const STATUS: &str = "/v1/status";
 
 /// The columns of the table of ports, and the members that they show. Those that no port
@@ -47,16 +65,34 @@ pub fn show(client: &Client, view: &View, out: &mut dyn Write) -> Result<(), Err
     if view.format() == Format::Table {
         out.write_all(printable(&summary(&status)).as_bytes())?;
     }
-    let (headers, members): (Vec<&str>, Vec<&str>) = COLUMNS
-        .into_iter()
-        .filter(|(_, member)| ports.is_empty() || ports.iter().any(|p| find(p, member).is_some()))
-        .unzip();
-    let rows = ports
+    list(&COLUMNS, ports, view, out)?;
+    match status.get("logs").and_then(Value::as_array) {
+        Some(logs) if view.format() == Format::Table && !logs.is_empty() => {
+            list(&LOG_COLUMNS, logs, view, out)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Shows things in a table with those columns that any of them has.
+fn list(
+    columns: &[(&str, &str)],
+    things: &[Value],
+    view: &View,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let has = |member: &str| things.iter().any(|thing| find(thing, member).is_some());
+    let (headers, members): (Vec<&str>, Vec<&str>) = columns
         .iter()
-        .map(|port| {
+        .filter(|(_, member)| things.is_empty() || has(member))
+        .copied()
+        .unzip();
+    let rows = things
+        .iter()
+        .map(|thing| {
             members
                 .iter()
-                .map(|member| find(port, member).cloned().unwrap_or_default())
+                .map(|member| find(thing, member).cloned().unwrap_or_default())
                 .collect()
         })
         .collect();
