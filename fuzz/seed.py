@@ -25,6 +25,9 @@ messages = {
     for line in file.read_text().splitlines()
     for word in [bytes.fromhex(line.split()[-1])]
 }
+# What ovs-ofctl was shown: every message and extension, in both versions.
+written = (here.parent / 'netlog-ofp' / 'tests' / 'ofp_print.txt').read_text().splitlines()
+messages |= {bytes.fromhex(line[2:]) for line in written if line.startswith('# ')}
 sessions = [file.read_bytes() for file in fixtures.glob('*.bin')]
 for session in sessions:
     while session:

@@ -8,6 +8,7 @@
 
 use std::env;
 use std::error::Error;
+use std::fs;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use netlog_core::ledger::Ledger;
 use netlog_core::plan::{AcceptScope, LogLimits, PortPlan};
 use netlog_core::record::{Format, Recorder};
 use netlog_lab::{BR_INT, Lab, Options};
+use netlog_ratelimit::Limits;
 use netlog_sink::{FileSink, Retry, Worker};
 use uuid::Uuid;
 
@@ -43,8 +45,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{ports} ports, {} log flows", all.len());
 
     let bridge = Bridge::attach(&lab)?;
+    let empty = resident()?;
     let changes = bridge.want("cold: nothing is there", 1, &all)?;
     assert_eq!(changes, all.len());
+    let full = resident()?.saturating_sub(empty);
+    println!(
+        "{:<40} {:>9} bytes a port, most of them for the flows and what the switch said of them",
+        "memory at its greatest",
+        full / u64::from(ports)
+    );
     assert_eq!(bridge.want("warm: the same again", 2, &all)?, 0);
     assert_eq!(bridge.want("one port less", 3, &one_less)?, 5);
     assert_eq!(bridge.want("one port more", 4, &all)?, 5);
@@ -69,8 +78,33 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bridge = Bridge::attach(&lab)?;
     let changes = bridge.want("warm: the agent is started again", 1, &all)?;
     assert_eq!(changes, 0);
+
+    let limits = Limits::new(1000, 25)?;
+    let metered = bridge.want_within(
+        "meters for all, and flows through them",
+        2,
+        &all,
+        Some(limits),
+    )?;
+    assert_eq!(metered, all.len());
+    let other = Limits::new(2000, 25)?;
+    assert_eq!(bridge.want_within("other limits", 3, &all, Some(other))?, 0);
+    lab.ovs_ofctl(&["del-flows", BR_INT, ours])?;
+    lab.ovs_ofctl(&["del-meters", BR_INT])?;
+    bridge.switch.stop();
+    let bridge = Bridge::attach(&lab)?;
+    let changes = bridge.want_within("cold: with meters", 1, &all, Some(limits))?;
+    assert_eq!(changes, all.len());
     bridge.switch.stop();
     Ok(lab.stop()?)
+}
+
+/// The memory of this process that is resident now, in bytes (proc(5)).
+fn resident() -> Result<u64, Box<dyn Error>> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = { status.lines() }.find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next());
+    Ok(kilobytes.ok_or("no VmRSS")?.parse::<u64>()? * 1024)
 }
 
 /// The log flows of ports that log everything.
@@ -125,8 +159,18 @@ impl Bridge {
 
     /// Puts these flows in force, says how long that took, and returns how many changes it needed.
     fn want(&self, what: &str, ticket: u64, flows: &[LogFlow]) -> Result<usize, Box<dyn Error>> {
+        self.want_within(what, ticket, flows, None)
+    }
+
+    fn want_within(
+        &self,
+        what: &str,
+        ticket: u64,
+        flows: &[LogFlow],
+        limits: Option<Limits>,
+    ) -> Result<usize, Box<dyn Error>> {
         let since = now();
-        self.switch.want(ticket, flows.to_vec(), None);
+        self.switch.want(ticket, flows.to_vec(), limits);
         loop {
             match self.next()? {
                 Event::InForce {

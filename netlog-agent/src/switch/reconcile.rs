@@ -6,6 +6,12 @@
 //! change before the answer to any later request on the same connection, and a change of our own
 //! counts from the moment its bundle is confirmed: so what is heard, taken in the order in which
 //! it comes, is what the switch has.
+//!
+//! One thing cannot be known in time: a flow that someone adds at the very place of a log flow while
+//! the bundle that adds ours is on its way. Open vSwitch takes an addition for a replacement where a
+//! flow with the same table, priority and match stands, whatever its cookie, and
+//! `OFPFF_CHECK_OVERLAP` does not look at that one (`add_flow_start` of `ofproto.c`). Nothing in
+//! OpenFlow makes an addition depend on the place being free.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -682,6 +682,39 @@ fn a_flow_of_someone_else_is_not_replaced() {
     );
 }
 
+/// Meters included. `benches/reconcile.rs` does the same with ten thousand ports on a real switch.
+#[test]
+fn a_change_of_one_port_touches_its_own_flows_only() {
+    let ports: Vec<_> = (1..=100).map(|port| (port, port)).collect();
+    let mut scene = Scene::in_force_within(Some(limits(100)), &ports);
+    scene.switch.history.clear();
+    let (last, others) = ports.split_last().unwrap();
+    scene.want(others);
+    scene.run();
+    scene.want(&ports);
+    scene.run();
+    let mut touched = BTreeSet::new();
+    for request in &scene.switch.history {
+        match request {
+            Request::Change(changes) => {
+                let cookies = changes
+                    .iter()
+                    .map(|change| Cookie::from_bits(change.cookie));
+                touched.extend(cookies.map(|cookie| cookie.unwrap().slot));
+                assert_eq!(changes.len(), 5);
+            }
+            Request::SetMeters(changes) => {
+                let slots = changes.iter().map(|change| meters::slot(change.meter_id));
+                touched.extend(slots.map(Option::unwrap));
+                assert_eq!(changes.len(), 1);
+            }
+            request => panic!("{request:?}"),
+        }
+    }
+    println!("of {} ports, these were touched: {touched:?}", ports.len());
+    assert_eq!(touched, BTreeSet::from([last.0]));
+}
+
 #[test]
 fn flows_that_come_first_are_reported() {
     for (theirs_, comes_first) in [
