@@ -15,6 +15,8 @@
 //! assert!(line.starts_with(r#"{"typeURI":"http://schemas.dmtf.org/cloud/audit/1.0/event","#));
 //! ```
 
+mod refusals;
+
 use std::fmt::{self, Write as _};
 
 use serde::Serialize;
@@ -23,6 +25,8 @@ use time::UtcDateTime;
 use time::format_description::FormatItem;
 use time::macros::format_description;
 use uuid::Uuid;
+
+pub use refusals::{MoreRefused, Refusals};
 
 /// The type of every entry (DSP0262 section 6.2).
 const EVENT_TYPE_URI: &str = "http://schemas.dmtf.org/cloud/audit/1.0/event";
@@ -245,14 +249,19 @@ impl Event {
         let entry = Entry {
             type_uri: EVENT_TYPE_URI,
             id,
-            // Formatting with a format that was checked at compile time does not fail, nor does
-            // making JSON of these types.
-            event_time: time.format(TIMESTAMP).unwrap_or_default(),
+            event_time: timestamp(time),
             event: self,
             observer,
         };
+        // Making JSON of these types does not fail.
         escape(&serde_json::to_string(&entry).unwrap_or_default())
     }
+}
+
+/// A time as CADF writes it.
+fn timestamp(time: UtcDateTime) -> String {
+    // Formatting with a format that was checked at compile time does not fail.
+    time.format(TIMESTAMP).unwrap_or_default()
 }
 
 /// Escapes what JSON leaves as it is and a terminal does not. Outside of strings JSON has ASCII

@@ -4,6 +4,7 @@
 use axum::http::{Method, StatusCode, header};
 use netlog_core::audit::{Action, Event, Host, Outcome, Resource};
 
+use super::peer::Origin;
 use super::reply::Change;
 use super::{Api, Context, Peer, Reply, Request};
 use crate::audit;
@@ -14,7 +15,8 @@ const MAX_AGENT: usize = 256;
 impl Api {
     /// Tells what a request came to.
     pub(super) fn tell(&self, request: &Request, caller: Option<&Context>, reply: &Reply) {
-        let initiator = || initiator(request, caller);
+        let origin = self.auth.origin(&request.headers, request.peer);
+        let initiator = || initiator(request, &origin, caller);
         for change in reply.changes() {
             let (action, log) = match change {
                 Change {
@@ -50,13 +52,17 @@ impl Api {
             }
         }
         if let Some((action, target)) = attempt(request, reply.status()) {
-            let mut event = Event::activity(action, Outcome::Failure, initiator(), target)
-                .because("HTTP", reply.status().as_u16())
-                .message(reply.error().unwrap_or_default());
-            if !request.body.is_empty() {
-                event = event.text("request", String::from_utf8_lossy(&request.body));
-            }
-            self.audit.record(&event);
+            let code = reply.status().as_u16();
+            self.audit.refused(&origin.host(), code, || {
+                let event = Event::activity(action, Outcome::Failure, initiator(), target)
+                    .because("HTTP", code)
+                    .message(reply.error().unwrap_or_default());
+                if request.body.is_empty() {
+                    event
+                } else {
+                    event.text("request", String::from_utf8_lossy(&request.body))
+                }
+            });
         }
     }
 }
@@ -95,7 +101,7 @@ fn attempt(request: &Request, status: StatusCode) -> Option<(Action, Resource)> 
 }
 
 /// Who sent a request, and from where.
-fn initiator(request: &Request, caller: Option<&Context>) -> Resource {
+fn initiator(request: &Request, origin: &Origin, caller: Option<&Context>) -> Resource {
     let user = caller.and_then(|caller| caller.user_id.clone());
     let user = user.unwrap_or_else(|| match request.peer {
         Peer::Unix { uid, .. } => format!("uid:{uid}"),
@@ -105,7 +111,7 @@ fn initiator(request: &Request, caller: Option<&Context>) -> Resource {
     Resource {
         project_id: caller.and_then(|caller| caller.project_id.clone()),
         host: Some(Host {
-            address: request.peer.to_string(),
+            address: origin.to_string(),
             agent: agent.map(|agent| agent.chars().take(MAX_AGENT).collect()),
         }),
         ..Resource::new("service/security/account/user", user)

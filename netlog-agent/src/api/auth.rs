@@ -8,6 +8,7 @@ use netlog_core::policy::{Credentials, Policy};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::peer::Origin;
 use super::{Peer, TrustedPeers};
 
 /// The project of callers who need not say who they are, as Neutron calls it.
@@ -113,6 +114,14 @@ impl Context {
 }
 
 impl Auth {
+    /// Where a request comes from: behind a proxy whose word is taken, what the proxy says.
+    pub(super) fn origin(&self, headers: &HeaderMap, peer: Peer) -> Origin {
+        match self {
+            Self::TrustedHeaders(trusted) => trusted.origin(headers, peer),
+            Self::NoAuth | Self::StaticTokens(_) => Origin::Peer(peer),
+        }
+    }
+
     /// The caller who sends these headers from there; `None` if nobody vouches for them.
     pub fn identify(&self, headers: &HeaderMap, peer: Peer, policy: &Policy) -> Option<Context> {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());

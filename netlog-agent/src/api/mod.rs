@@ -31,6 +31,7 @@ mod peer;
 pub mod policy;
 mod query;
 mod reply;
+mod seats;
 mod serve;
 mod stall;
 #[cfg(test)]
@@ -48,7 +49,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use netlog_core::inventory::Inventory;
 use netlog_core::log::LogDrivers;
 use netlog_core::policy::Policy;
@@ -63,6 +64,7 @@ use crate::store::Store;
 pub use auth::{Auth, Context, StaticToken};
 pub use peer::{Peer, TrustedPeers};
 pub use reply::Reply;
+use seats::Seat;
 pub use serve::{BindError, Listener, serve, serve_metrics};
 
 /// The largest body that is taken, as in Neutron (oslo.middleware, `max_request_body_size`).
@@ -314,6 +316,7 @@ async fn handle(State(shared): State<Arc<Shared>>, request: axum::extract::Reque
 /// Reads a request within the limits, answers it, and waits until its change is in force.
 async fn respond(shared: Arc<Shared>, request: axum::extract::Request) -> Response {
     let (parts, body) = request.into_parts();
+    let seat = parts.extensions.get::<Seat>().cloned();
     let body = match read(body).await {
         Ok(body) => body,
         Err(reply) => {
@@ -321,6 +324,7 @@ async fn respond(shared: Arc<Shared>, request: axum::extract::Request) -> Respon
             return shared.api.refuse(&request, reply).into_response();
         }
     };
+    let _working = seat.as_ref().map(Seat::working);
     let request = Request::new(parts, body);
     // The semaphore is never closed.
     let worker = Arc::clone(&shared.workers).acquire_owned().await;
@@ -355,10 +359,9 @@ async fn read(mut body: Body) -> Result<Bytes, Reply> {
         drain(body).await;
         return Err(too_large());
     }
-    let whole = Limited::new(&mut body, MAX_BODY).collect();
-    match timeout(BODY_TIMEOUT, whole).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+    match timeout(BODY_TIMEOUT, whole(&mut body)).await {
+        Ok(Ok(Some(whole))) => Ok(whole),
+        Ok(Ok(None)) => {
             drain(body).await;
             Err(too_large())
         }
@@ -371,15 +374,33 @@ async fn read(mut body: Body) -> Result<Bytes, Reply> {
     }
 }
 
+/// A whole body; `None` if it is too large. It is copied as it comes: what comes a byte at a time
+/// would otherwise hold a whole buffer for each byte.
+async fn whole(body: &mut Body) -> Result<Option<Bytes>, axum::Error> {
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await.transpose()? {
+        let data = frame.data_ref().map_or(&[][..], |data| data);
+        if whole.len() + data.len() > MAX_BODY {
+            return Ok(None);
+        }
+        whole.extend_from_slice(data);
+    }
+    Ok(Some(whole.into()))
+}
+
 /// Takes what a caller is still sending of a body that is too large, and throws it away: a
 /// connection that is closed with bytes unread is reset, and the answer with it.
 async fn drain(mut body: Body) {
     let mut left = MAX_DRAINED;
-    while let Ok(Some(Ok(frame))) = timeout(DRAIN_PAUSE, body.frame()).await {
-        let length = frame.data_ref().map_or(0, Bytes::len);
-        match left.checked_sub(length) {
-            Some(rest) => left = rest,
-            None => return,
+    let drained = async {
+        while let Ok(Some(Ok(frame))) = timeout(DRAIN_PAUSE, body.frame()).await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => return,
+            }
         }
-    }
+    };
+    // Whoever takes longer is cut off.
+    let _ = timeout(BODY_TIMEOUT, drained).await;
 }

@@ -1,9 +1,10 @@
 //! Who is at the other end of a connection.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use axum::http::HeaderMap;
 use netlog_core::prefix::{IpPrefix, PrefixError};
 use rustix::process::{getegid, geteuid};
 use tokio::net::unix::UCred;
@@ -61,6 +62,46 @@ impl fmt::Display for Peer {
     }
 }
 
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The other end of the connection.
+    Peer(Peer),
+    /// Where a proxy, which is at the other end of the connection, has it from.
+    Forwarded(IpAddr),
+}
+
+impl Origin {
+    /// The host or user that it comes from, whatever connection it used.
+    pub(super) fn host(&self) -> String {
+        match self {
+            Self::Peer(Peer::Tcp(address)) => address.ip().to_canonical().to_string(),
+            Self::Peer(Peer::Unix { uid, .. }) => format!("unix:uid={uid}"),
+            Self::Peer(Peer::InProcess) | Self::Forwarded(_) => self.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer(peer) => peer.fmt(f),
+            Self::Forwarded(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Who asked a proxy (no standard but a custom; RFC 7239 section 7.4 tells of it).
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// The address of a hop, which some proxies give with the port.
+fn address(hop: &str) -> Option<IpAddr> {
+    let bare = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let with_port = || hop.parse().ok().map(|address: SocketAddr| address.ip());
+    let address = hop.parse().ok().or_else(bare).or_else(with_port);
+    address.map(|address| address.to_canonical())
+}
+
 /// Hosts whose word about callers is taken.
 ///
 /// ```
@@ -83,6 +124,28 @@ impl TrustedPeers {
                 self.0.iter().any(|prefix| prefix.contains(address))
             }
         }
+    }
+
+    /// Where a request comes from. One of these hosts says in `X-Forwarded-For` whom it speaks
+    /// for: each proxy on the way adds the address that it was asked from, at the end. So the
+    /// caller is the last one that is not a trusted proxy itself; what stands before that, callers
+    /// may have made up.
+    pub(super) fn origin(&self, headers: &HeaderMap, peer: Peer) -> Origin {
+        if !self.contain(peer) {
+            return Origin::Peer(peer);
+        }
+        let mut origin = Origin::Peer(peer);
+        let values = headers.get_all(FORWARDED_FOR).into_iter().rev();
+        for hop in values.flat_map(|value| value.to_str().unwrap_or("?").rsplit(',')) {
+            let Some(address) = address(hop.trim()) else {
+                break;
+            };
+            origin = Origin::Forwarded(address);
+            if !self.0.iter().any(|prefix| prefix.contains(address)) {
+                break;
+            }
+        }
+        origin
     }
 
     /// Whether there are none.
@@ -138,5 +201,36 @@ mod tests {
             assert_eq!(trusted.contain(tcp(peer)), expected, "{peer}");
         }
         assert!(!TrustedPeers::default().contain(tcp("127.0.0.1:5")));
+    }
+
+    #[test]
+    fn a_trusted_proxy_says_whom_it_speaks_for() {
+        let trusted: TrustedPeers = "192.0.2.7,192.0.2.8".parse().unwrap();
+        let proxy = "192.0.2.7:5";
+        for (peer, forwarded, expected) in [
+            (proxy, &["203.0.113.9"][..], "203.0.113.9"),
+            (proxy, &["203.0.113.9:4711"], "203.0.113.9"),
+            (proxy, &["[2001:db8::9]:4711"], "2001:db8::9"),
+            (proxy, &["2001:db8::9"], "2001:db8::9"),
+            (proxy, &["::ffff:203.0.113.9"], "203.0.113.9"),
+            // What the caller made up comes first, what the proxy adds last.
+            (proxy, &["10.0.0.1, 203.0.113.9"], "203.0.113.9"),
+            (proxy, &["10.0.0.1", "203.0.113.9"], "203.0.113.9"),
+            (proxy, &["<b>, 203.0.113.9"], "203.0.113.9"),
+            // Another trusted proxy on the way.
+            (proxy, &["10.0.0.1, 203.0.113.9, 192.0.2.8"], "203.0.113.9"),
+            (proxy, &["unknown, 192.0.2.8"], "192.0.2.8"),
+            (proxy, &["203.0.113.9, unknown"], proxy),
+            (proxy, &[""], proxy),
+            (proxy, &[], proxy),
+            ("198.51.100.1:5", &["203.0.113.9"], "198.51.100.1:5"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in forwarded {
+                headers.append("X-Forwarded-For", value.parse().unwrap());
+            }
+            let origin = trusted.origin(&headers, Peer::Tcp(peer.parse().unwrap()));
+            assert_eq!(origin.to_string(), expected, "{forwarded:?}");
+        }
     }
 }

@@ -18,13 +18,15 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use super::seats::{Seat, Waiting};
 use super::stall::Impatient;
 use super::{Api, Peer, metrics_router, router};
 use crate::config::Bind;
 use crate::metrics::Metrics;
 
-/// Connections that are served at one time; more wait in the system's queue.
-const MAX_CONNECTIONS: usize = 128;
+/// Connections that are open at one time. For one more, the one whose caller has kept the agent
+/// waiting for longest is closed.
+const MAX_CONNECTIONS: usize = 512;
 /// How long a caller may take for the head of a request, or say nothing between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a caller may leave an answer unread.
@@ -35,6 +37,8 @@ const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 /// How long open requests may take when the agent stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often it is seen whether something is to be told of refused requests.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
 /// How long to wait when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -118,7 +122,19 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 /// Serves the API until `shutdown`, then lets open requests end.
 pub async fn serve(listener: Listener, api: Api, shutdown: impl Future<Output = ()>) {
-    serve_router(listener, router(api), shutdown).await;
+    let audit = Arc::clone(&api.audit);
+    let serving = serve_router(listener, router(api), shutdown);
+    let telling = async {
+        loop {
+            sleep(TELL_INTERVAL).await;
+            audit.tell_refused();
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        () = telling => {}
+    }
+    audit.tell_all_refused();
 }
 
 /// Serves metrics alone until `shutdown`.
@@ -132,13 +148,20 @@ pub async fn serve_metrics(
 
 async fn serve_router(listener: Listener, router: Router, shutdown: impl Future<Output = ()>) {
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let waiting = Arc::new(Waiting::default());
     let open = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
     loop {
         let next = async {
+            let connection = listener.accept().await;
             // The semaphore is never closed.
-            let permit = Arc::clone(&connections).acquire_owned().await;
-            (permit, listener.accept().await)
+            let mut permit = pin!(Arc::clone(&connections).acquire_owned());
+            let permit = tokio::select! {
+                biased;
+                permit = &mut permit => permit,
+                () = waiting.make_room() => permit.await,
+            };
+            (permit, connection)
         };
         let (permit, connection) = tokio::select! {
             next = next => next,
@@ -146,11 +169,18 @@ async fn serve_router(listener: Listener, router: Router, shutdown: impl Future<
         };
         match connection {
             Ok((connection, peer)) => {
+                let seat = Seat::take(&waiting);
                 let router = router.clone().layer(Extension(peer));
+                let router = router.layer(Extension(seat.clone()));
                 let connection = open.watch(http(connection, router));
                 tokio::spawn(async move {
-                    if let Err(error) = connection.await {
-                        tracing::debug!("a connection ended: {error}");
+                    tokio::select! {
+                        ended = connection => if let Err(error) = ended {
+                            tracing::debug!("a connection ended: {error}");
+                        },
+                        () = seat.given_up() => {
+                            tracing::debug!("a connection had to make room for another");
+                        }
                     }
                     drop(permit);
                 });
@@ -176,6 +206,8 @@ fn http(
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        // Whoever has nothing more to say is answered all the same.
+        .half_close(true)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(connection), TowerToHyperService::new(router))

@@ -10,9 +10,9 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use netlog_core::audit::{Action, Event, Host, Outcome, Resource};
+use netlog_core::audit::{Action, Event, Host, MoreRefused, Outcome, Refusals, Resource};
 use netlog_core::inventory::Port;
 use netlog_core::log::LogObject;
 use netlog_ratelimit::Quota;
@@ -26,6 +26,7 @@ use crate::limits;
 /// The audit log. Whoever has something to tell has it told here.
 pub struct Audit {
     agent: Resource,
+    refusals: Mutex<Refusals>,
     write: Box<dyn Fn(String) + Send + Sync>,
 }
 
@@ -48,6 +49,7 @@ impl Audit {
         };
         Self {
             agent,
+            refusals: Mutex::default(),
             write: Box::new(write),
         }
     }
@@ -75,6 +77,42 @@ impl Audit {
     pub fn record(&self, event: &Event) {
         let time = clock::utc_exact();
         (self.write)(event.to_line(Uuid::new_v4(), time, &self.agent));
+    }
+
+    /// An attempt from `source` was refused with `code`: an entry, or one of many that are counted
+    /// in one.
+    pub fn refused(&self, source: &str, code: u16, event: impl FnOnce() -> Event) {
+        let (now, time) = (clock::monotonic(), clock::utc_exact());
+        let (more, told) = {
+            let mut refusals = self.refusals();
+            (refusals.end(now), refusals.tell(source, code, now, time))
+        };
+        self.more_refused(more);
+        if told {
+            self.record(&event());
+        }
+    }
+
+    /// Writes what is due of refused attempts that were counted.
+    pub fn tell_refused(&self) {
+        let more = self.refusals().end(clock::monotonic());
+        self.more_refused(more);
+    }
+
+    /// Writes all that was counted of refused attempts.
+    pub fn tell_all_refused(&self) {
+        let more = self.refusals().end_now();
+        self.more_refused(more);
+    }
+
+    fn more_refused(&self, more: Vec<MoreRefused>) {
+        for more in more {
+            self.record(&more.event(self.agent()));
+        }
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The agent itself, which starts, stops and does things of its own accord.

@@ -395,7 +395,9 @@ options! {
         /// and says so in headers. With static-tokens callers send a token.
         auth_strategy: AuthStrategy = one_of().or("noauth"),
         /// The hosts whose headers are believed with `auth_strategy = trusted-headers` and a
-        /// TCP address. Whoever may open a Unix socket is believed.
+        /// TCP address. Whoever may open a Unix socket is believed. They are believed as
+        /// well when they say in `X-Forwarded-For` whom they speak for, which the audit log
+        /// tells: the last address there that is none of these hosts.
         trusted_peers: TrustedPeers = parsed("addresses and prefixes (192.0.2.7, 2001:db8::/64), \
                                               separated by commas").or(""),
         /// The tokens of `auth_strategy = static-tokens`: a JSON list of objects with
