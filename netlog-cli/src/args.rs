@@ -130,7 +130,9 @@ Example:
         shell: Shell,
     },
     /// Write the man pages into a directory
-    #[command(hide = true)]
+    #[command(after_help = "\
+Example:
+  netlog man /usr/local/share/man/man1")]
     Man {
         /// The directory
         directory: PathBuf,
