@@ -1,5 +1,7 @@
 //! Log objects and loggable types.
 
+use std::ops::ControlFlow;
+
 use axum::http::{Method, StatusCode};
 use netlog_core::log::{LogChange, LogError, LogObject, NewLog, NewLogs};
 use serde_json::{Value, json};
@@ -8,9 +10,9 @@ use uuid::Uuid;
 use super::query::{Collection, Query};
 use super::reply::Change;
 use super::{Api, Context, Reply, Request};
-use crate::store::StoreError;
+use crate::store::{Field, StoreError};
 
-const LOGS: Collection = Collection {
+pub(super) const LOGS: Collection = Collection {
     member: "log",
     name: "logs",
     key: "id",
@@ -111,13 +113,32 @@ impl Api {
 
     fn list_logs(&self, request: &Request, context: &Context) -> Result<Reply, Reply> {
         let query = Query::parse(request, &LOGS)?;
-        let logs = self.store.logs()?;
-        let visible = logs
-            .iter()
-            .filter(|log| context.caller().sees(&log.project_id))
-            .map(LogObject::to_json)
-            .filter(|log| self.allows(context, "get_log", log));
-        Ok(query.reply(visible.collect()))
+        let mut search = query.search();
+        if let Some(id) = query.marker().and_then(|id| log_id(id).ok()) {
+            let marker = self.store.log(id)?;
+            search.after = marker.filter(|log| self.shown(context, log).is_some());
+        }
+        // Nobody else's log objects are looked through.
+        if !context.any_project {
+            let own = context.project_id.iter().cloned().collect();
+            search.filters.push((Field::Project, own));
+        }
+        let mut page = Vec::new();
+        self.store.search(&search, |log| {
+            page.extend(self.shown(context, &log));
+            match query.limit() {
+                Some(limit) if page.len() == limit => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        })?;
+        Ok(query.page(page))
+    }
+
+    /// A log object as the caller sees it; `None` if it does not exist for them.
+    fn shown(&self, context: &Context, log: &LogObject) -> Option<Value> {
+        let shown = log.to_json();
+        let sees = context.caller().sees(&log.project_id);
+        (sees && self.allows(context, "get_log", &shown)).then_some(shown)
     }
 
     fn show_log(&self, request: &Request, context: &Context, id: &str) -> Result<Reply, Reply> {

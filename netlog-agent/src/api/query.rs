@@ -7,6 +7,7 @@ use netlog_core::log::boolean;
 use serde_json::{Map, Value, json};
 
 use super::{Reply, Request};
+use crate::store::{Field, Search};
 
 /// A kind of object that can be listed.
 pub(super) struct Collection {
@@ -70,10 +71,38 @@ impl<'a> Query<'a> {
         })
     }
 
+    /// The object that the page comes after, if there are pages.
+    pub(super) fn marker(&self) -> Option<&'a str> {
+        self.marker.filter(|_| self.limit.is_some())
+    }
+
+    /// The most objects of the page.
+    pub(super) const fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+
+    /// What to look for in the store, but for the marker.
+    pub(super) fn search(&self) -> Search {
+        let field = |name: &str| Field::named(name);
+        Search {
+            filters: self
+                .filters
+                .iter()
+                .filter_map(|(name, filter)| Some((field(name)?, filter.texts())))
+                .collect(),
+            order: self
+                .order
+                .iter()
+                .filter_map(|(name, down)| Some((field(name)?, *down)))
+                .collect(),
+            reverse: self.reverse,
+            after: None,
+        }
+    }
+
     /// The list that was asked for, out of all objects that the caller may see.
     pub(super) fn reply(&self, objects: Vec<Value>) -> Reply {
-        let marker = self.marker.filter(|_| self.limit.is_some());
-        let marker = marker.and_then(|marker| {
+        let marker = self.marker().and_then(|marker| {
             let key = self.collection.key;
             objects.iter().find(|object| object[key] == marker).cloned()
         });
@@ -86,9 +115,14 @@ impl<'a> Query<'a> {
             })
             .collect();
         page.sort_by(|a, b| self.compare(a, b));
+        page.truncate(self.limit.unwrap_or(usize::MAX));
+        self.page(page)
+    }
+
+    /// The page of these objects, which the limit lets through, in the order of the search.
+    pub(super) fn page(&self, mut page: Vec<Value>) -> Reply {
         let mut links = Vec::new();
         if let Some(limit) = self.limit {
-            page.truncate(limit);
             let full = page.len() == limit;
             if self.reverse {
                 page.reverse();
@@ -154,6 +188,14 @@ impl Collection {
 }
 
 impl Filter<'_> {
+    /// The values as texts.
+    fn texts(&self) -> Vec<String> {
+        match self {
+            Self::Text(texts) => texts.iter().map(ToString::to_string).collect(),
+            Self::Boolean(values) => values.iter().map(ToString::to_string).collect(),
+        }
+    }
+
     /// Whether an attribute has one of the values. A list has it if an element has; an object if
     /// one of its members has it, written `name=value`. Null has none.
     fn holds(&self, attribute: &Value) -> bool {

@@ -17,6 +17,7 @@
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,8 +31,11 @@ use uuid::Uuid;
 
 use crate::limits::LogChange;
 
+mod search;
 #[cfg(test)]
 mod tests;
+
+pub use search::{Field, Search};
 
 /// Marks a SQLite file as ours: `nlog`.
 const APPLICATION_ID: i32 = 0x6e6c_6f67;
@@ -74,6 +78,28 @@ const MIGRATIONS: &[&str] = &[
         of      TEXT    NOT NULL PRIMARY KEY,
         numbers TEXT    NOT NULL
     ) STRICT, WITHOUT ROWID;
+",
+    "
+    -- What lists are narrowed and ordered by. Each index ends in the id, the key of the table.
+    CREATE INDEX logs_project         ON logs (project_id);
+    CREATE INDEX logs_name            ON logs (name);
+    CREATE INDEX logs_description     ON logs (description);
+    CREATE INDEX logs_resource_type   ON logs (resource_type);
+    CREATE INDEX logs_resource        ON logs (ifnull(resource_id, ''));
+    CREATE INDEX logs_target          ON logs (ifnull(target_id, ''));
+    CREATE INDEX logs_event           ON logs (event);
+    CREATE INDEX logs_enabled         ON logs (enabled);
+    CREATE INDEX logs_revision_number ON logs (revision_number);
+    CREATE INDEX logs_project_name    ON logs (project_id, name);
+    CREATE INDEX logs_event_name      ON logs (event, name);
+    CREATE INDEX logs_enabled_name    ON logs (enabled, name);
+    -- Neutron orders equal log objects by rising id under a falling key as well.
+    CREATE INDEX logs_project_down       ON logs (project_id DESC, id);
+    CREATE INDEX logs_name_down          ON logs (name DESC, id);
+    CREATE INDEX logs_resource_type_down ON logs (resource_type DESC, id);
+    CREATE INDEX logs_resource_down      ON logs (ifnull(resource_id, '') DESC, id);
+    CREATE INDEX logs_target_down        ON logs (ifnull(target_id, '') DESC, id);
+    CREATE INDEX logs_enabled_down       ON logs (enabled DESC, id);
 ",
 ];
 
@@ -131,6 +157,8 @@ pub enum StoreError {
 pub struct Store {
     path: PathBuf,
     connection: Mutex<Connection>,
+    /// Reads lists, so that a long one keeps no change waiting.
+    lists: Mutex<Connection>,
 }
 
 impl Store {
@@ -157,9 +185,14 @@ impl Store {
             )
             .map_err(sqlite)?;
         migrate(&mut connection).map_err(sqlite)?;
+        let lists = Connection::open(&path).map_err(sqlite)?;
+        lists
+            .execute_batch("PRAGMA query_only = ON;")
+            .map_err(sqlite)?;
         Ok(Self {
             path,
             connection: Mutex::new(connection),
+            lists: Mutex::new(lists),
         })
     }
 
@@ -198,6 +231,15 @@ impl Store {
                 .collect::<rusqlite::Result<_>>()
         };
         all().map_err(|cause| self.failed(cause))
+    }
+
+    /// Shows log objects to `found`, one after the other, until that has enough.
+    pub fn search(
+        &self,
+        search: &Search,
+        found: impl FnMut(LogObject) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        search::run(&lock(&self.lists), search, found).map_err(|cause| self.failed(cause))
     }
 
     /// A log object by id.
@@ -372,11 +414,8 @@ impl Store {
         Ok(done)
     }
 
-    /// The connection. A thread that panicked while it held the lock has rolled back.
     fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connection)
     }
 
     fn failed(&self, cause: rusqlite::Error) -> StoreError {
@@ -441,9 +480,7 @@ impl LedgerStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connection)
     }
 
     fn failed(&self, cause: rusqlite::Error) -> StoreError {
@@ -452,6 +489,11 @@ impl LedgerStore {
             cause,
         }
     }
+}
+
+/// A connection. A thread that panicked while it held the lock has rolled back.
+fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+    connection.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes the file and its folder, closed to others. SQLite gives the files beside it the same
