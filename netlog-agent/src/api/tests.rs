@@ -195,18 +195,14 @@ fn any_log() -> impl Strategy<Value = LogObject> {
     )
         .prop_map(
             |(project, name, group, port, event, enabled, revision, id)| LogObject {
-                id: Uuid::from_u128(id),
-                project_id: project.to_owned(),
                 name: name.to_owned(),
                 description: name.repeat(2),
-                resource_type: "security_group".to_owned(),
                 resource_id: group.map(numbered),
                 target_id: port.map(numbered),
                 event,
                 enabled,
                 revision_number: revision,
-                created_at: UtcDateTime::UNIX_EPOCH,
-                updated_at: UtcDateTime::UNIX_EPOCH,
+                ..LogObject::new(Uuid::from_u128(id), project)
             },
         )
 }
@@ -304,28 +300,30 @@ proptest! {
 }
 
 /// A list that is narrowed, ordered and paged takes no longer for there being more log objects
-/// that it does not show. Printed are microseconds, the least of several.
+/// that it does not show. Printed are microseconds, the least of several:
+/// `cargo test --release -p netlog-agent --lib 100_000 -- --ignored --nocapture`
 #[test]
+#[ignore = "a measurement for a release build"]
 fn a_page_of_100_000_log_objects_takes_as_long_as_one_of_1_000() {
     let made = |count: u128| {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path().join("netlog.db")).unwrap();
         let logs: Vec<LogObject> = (0..count)
-            .map(|number| LogObject {
+            .map(|number| {
                 // In no order that another field has.
-                id: Uuid::from_u128(number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)),
-                project_id: format!("project {}", number % 10),
-                name: format!("log {number}"),
-                description: String::new(),
-                resource_type: "security_group".to_owned(),
-                resource_id: (number % 2 == 0).then(|| numbered(number / 50)),
-                target_id: (number % 3 == 0).then(|| numbered(number / 5)),
-                event: [LoggedEvent::All, LoggedEvent::Accept, LoggedEvent::Drop]
-                    [usize::try_from(number % 3).unwrap()],
-                enabled: number % 4 > 0,
-                revision_number: u64::try_from(number % 7).unwrap(),
-                created_at: UtcDateTime::UNIX_EPOCH,
-                updated_at: UtcDateTime::UNIX_EPOCH,
+                let id = number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+                let project = format!("project {}", number % 10);
+                let mut log = LogObject::new(Uuid::from_u128(id), project);
+                log.name = format!("log {number}");
+                log.resource_id = (number % 2 == 0).then(|| numbered(number / 50));
+                log.target_id = (number % 3 == 0).then(|| numbered(number / 5));
+                log.event = match number % 3 {
+                    0 => LoggedEvent::All,
+                    1 => LoggedEvent::Accept,
+                    _ => LoggedEvent::Drop,
+                };
+                log.enabled = number % 4 > 0;
+                log
             })
             .collect();
         store.create_logs(&logs).unwrap();
@@ -351,7 +349,7 @@ fn a_page_of_100_000_log_objects_takes_as_long_as_one_of_1_000() {
         "resource_id=5e000000-0000-4000-8000-000000000005&limit=20",
         "target_id=5e000000-0000-4000-8000-000000000006&limit=20&sort_key=name&sort_dir=asc",
         "resource_type=security_group&limit=20&sort_key=enabled&sort_dir=desc",
-        "revision_number=3&limit=20",
+        "revision_number=0&limit=20",
         "limit=20&sort_key=target_id&sort_dir=desc",
         "limit=20&sort_key=project_id&sort_dir=desc&sort_key=name&sort_dir=asc",
         "resource_type=other&limit=20",
