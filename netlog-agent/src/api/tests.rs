@@ -329,7 +329,7 @@ fn a_page_of_100_000_log_objects_takes_as_long_as_one_of_1_000() {
         store.create_logs(&logs).unwrap();
         let mut ids: Vec<Uuid> = logs.iter().map(|log| log.id).collect();
         ids.sort_unstable();
-        (api(store, Auth::NoAuth), ids[ids.len() * 9 / 10], folder)
+        (api(store, Auth::NoAuth), ids[ids.len() / 2], folder)
     };
     let (few, many) = (made(1_000), made(100_000));
     let mut worst = 0.0_f64;
@@ -345,7 +345,7 @@ fn a_page_of_100_000_log_objects_takes_as_long_as_one_of_1_000() {
         "enabled=true&limit=20",
         "enabled=false&limit=20&sort_key=name&sort_dir=asc",
         "enabled=false&limit=20&page_reverse=True",
-        "enabled=true&event=ACCEPT&project_id=project 7&limit=20",
+        "enabled=true&event=ACCEPT&project_id=project 7&limit=5",
         "resource_id=5e000000-0000-4000-8000-000000000005&limit=20",
         "target_id=5e000000-0000-4000-8000-000000000006&limit=20&sort_key=name&sort_dir=asc",
         "resource_type=security_group&limit=20&sort_key=enabled&sort_dir=desc",

@@ -87,7 +87,7 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX logs_resource_type   ON logs (resource_type);
     CREATE INDEX logs_resource        ON logs (ifnull(resource_id, ''));
     CREATE INDEX logs_target          ON logs (ifnull(target_id, ''));
-    CREATE INDEX logs_event           ON logs (event);
+    CREATE INDEX logs_event           ON logs (event, id); -- or SQLite prefers logs_event_name
     CREATE INDEX logs_enabled         ON logs (enabled);
     CREATE INDEX logs_revision_number ON logs (revision_number);
     CREATE INDEX logs_project_name    ON logs (project_id, name);
