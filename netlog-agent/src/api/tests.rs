@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use axum::http::HeaderValue;
 use netlog_core::log::{LogObject, LoggedEvent};
 use proptest::prelude::*;
@@ -8,6 +6,7 @@ use uuid::Uuid;
 
 use super::query::Query;
 use super::*;
+use crate::clock;
 use crate::limits::Setting;
 
 struct Deaf;
@@ -363,9 +362,9 @@ fn a_page_of_100_000_log_objects_takes_as_long_as_one_of_1_000() {
                 };
                 let request = ask(&format!("{query}{marker}").replace(' ', "+"));
                 let time = || {
-                    let begin = Instant::now();
+                    let begin = clock::monotonic();
                     let reply = api.answer(&request);
-                    let took = begin.elapsed();
+                    let took = clock::monotonic().saturating_sub(begin);
                     assert_eq!(reply.status(), StatusCode::OK);
                     took.as_secs_f64() * 1e6
                 };
