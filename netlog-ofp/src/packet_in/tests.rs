@@ -201,3 +201,63 @@ fn a_recorded_session_has_its_packet_ins_and_echoes() {
     assert_eq!(messages.remainder(), b"");
     assert_eq!((packets, echoes), (58, 10));
 }
+
+/// The common order of properties is read in one step; every other one gives the same packet-in.
+#[test]
+fn properties_in_any_order_are_the_same_packet_in() {
+    let fields = crate::Match::any()
+        .in_port(PortNo(6))
+        .reg(5, 1)
+        .with(crate::Oxm::masked(
+            Field::CT_STATE,
+            NEW_TRK.to_be_bytes(),
+            [0xff; 4],
+        ))
+        .reg(6, 2)
+        .to_bytes();
+    let packet = PacketIn {
+        cookie: 0x6e4c_0102_0000_0007,
+        table_id: 92,
+        reason: PacketInReason::ACTION,
+        buffer_id: Some(3),
+        total_len: 70,
+        metadata: Metadata::parse(&fields).unwrap(),
+        userdata: b"userdata",
+        data: &[0xab; 61],
+    };
+    assert_eq!(packet.metadata.reg6, Some(2));
+    assert_eq!(packet.metadata.ct_state, Some(NEW_TRK));
+
+    let mut body = Vec::new();
+    packet.encode_nxt2(&mut body);
+    let mut properties = Vec::new();
+    let mut rest = &body[..];
+    while let [_, _, l0, l1, ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*l0, *l1])).next_multiple_of(8);
+        let (property, after) = rest.split_at(length);
+        properties.push(property);
+        rest = after;
+    }
+    assert_eq!(properties.len(), 8);
+    for first in 0..properties.len() {
+        for second in 0..properties.len() {
+            properties.swap(first, second);
+            let body = properties.concat();
+            assert_eq!(PacketIn::parse_nxt2(&body), Ok(packet));
+        }
+    }
+    // A packet-in that ends within the common part.
+    let mut short = PacketIn {
+        buffer_id: None,
+        total_len: 61,
+        ..packet
+    };
+    short.userdata = &[];
+    body.clear();
+    short.encode_nxt2(&mut body);
+    for end in 0..body.len() {
+        let cut = PacketIn::parse_nxt2(&body[..end]);
+        assert!(cut != Ok(short) || end + 8 > body.len(), "{end}");
+    }
+    assert_eq!(PacketIn::parse_nxt2(&body), Ok(short));
+}
