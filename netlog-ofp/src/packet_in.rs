@@ -143,10 +143,6 @@ impl<'a> PacketIn<'a> {
         fixed.finish(STRUCTURE, rest, length, padding(length))
     }
 
-    #[expect(
-        clippy::inline_always,
-        reason = "the fields go to the caller in registers"
-    )]
     #[inline(always)]
     fn parse_nxt2(mut properties: &'a [u8]) -> Result<Self, DecodeError> {
         const STRUCTURE: &str = "NXT_PACKET_IN2";
