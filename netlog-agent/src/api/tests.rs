@@ -350,7 +350,7 @@ fn a_page_of_100_000_log_objects_takes_as_long_as_one_of_1_000() {
         "resource_type=security_group&limit=20&sort_key=enabled&sort_dir=desc",
         "revision_number=0&limit=20",
         "limit=20&sort_key=target_id&sort_dir=desc",
-        "limit=20&sort_key=project_id&sort_dir=desc&sort_key=name&sort_dir=asc",
+        "limit=20&sort_key=project_id&sort_dir=asc&sort_key=name&sort_dir=asc",
         "resource_type=other&limit=20",
     ] {
         for deep in [false, true] {

@@ -14,6 +14,9 @@
 //! A page that begins after a log object is what differs from it in the last key only, then what
 //! differs in the last but one, and so on: ranges that follow each other, each of which an index
 //! answers.
+//!
+//! What no index has is an order by two fields in different directions, or by a second field other
+//! than the name: then all log objects that agree in the first field are sorted.
 
 use std::ops::ControlFlow;
 
@@ -140,6 +143,9 @@ impl Field {
     }
 }
 
+/// Fields, and whether each is in descending order.
+type Order = [(Field, bool)];
+
 /// A condition, and the values for its question marks.
 #[derive(Clone)]
 struct Condition {
@@ -193,11 +199,11 @@ pub(super) fn run(
             _ => condition.unsearched(),
         })
         .collect();
-    let order_by: Vec<String> = order
-        .iter()
-        .map(|(field, down)| format!("{} {}", field.sql(), if *down { "DESC" } else { "ASC" }))
-        .collect();
-    for range in ranges(search.after.as_ref(), &order) {
+    for (range, order) in ranges(search.after.as_ref(), &order) {
+        let order_by: Vec<String> = order
+            .iter()
+            .map(|(field, down)| format!("{} {}", field.sql(), if *down { "DESC" } else { "ASC" }))
+            .collect();
         let conditions: Vec<&Condition> = filters.iter().chain(&range).collect();
         let all: Vec<&str> = conditions.iter().map(|c| c.sql.as_str()).collect();
         let all = if all.is_empty() {
@@ -239,7 +245,7 @@ fn order(search: &Search) -> Vec<(Field, bool)> {
 fn searched(
     connection: &Connection,
     filters: &[(Field, Condition)],
-    order: &[(Field, bool)],
+    order: &Order,
 ) -> rusqlite::Result<Option<usize>> {
     let ordered = filters.iter().position(|(field, condition)| {
         condition.values.len() == 1
@@ -267,10 +273,11 @@ fn searched(
     Ok(ordered)
 }
 
-/// What comes after a log object, as ranges that follow each other; everything if there is none.
-fn ranges(after: Option<&LogObject>, order: &[(Field, bool)]) -> Vec<Vec<Condition>> {
+/// What comes after a log object, as ranges that follow each other, and how each is ordered: by
+/// the fields that are not the same throughout it. Everything if there is none.
+fn ranges<'a>(after: Option<&LogObject>, order: &'a Order) -> Vec<(Vec<Condition>, &'a Order)> {
     let Some(after) = after else {
-        return vec![Vec::new()];
+        return vec![(Vec::new(), order)];
     };
     let range = |differing: usize| {
         let (same, rest) = order.split_at(differing);
@@ -281,7 +288,7 @@ fn ranges(after: Option<&LogObject>, order: &[(Field, bool)]) -> Vec<Vec<Conditi
             let operator = if *down { "<" } else { ">" };
             Condition::compare(*field, operator, after)
         });
-        same.chain(differs).collect()
+        (same.chain(differs).collect(), rest)
     };
     (0..order.len()).rev().map(range).collect()
 }
