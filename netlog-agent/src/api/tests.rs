@@ -6,7 +6,6 @@ use uuid::Uuid;
 
 use super::query::Query;
 use super::*;
-use crate::clock;
 use crate::limits::Setting;
 
 struct Deaf;
@@ -296,85 +295,4 @@ proptest! {
             prop_assert_eq!(found.into_body(), expected.into_body(), "{:?}", query);
         }
     }
-}
-
-/// A list that is narrowed, ordered and paged takes no longer for there being more log objects
-/// that it does not show. Printed are microseconds, the least of several:
-/// `cargo test --release -p netlog-agent --lib 100_000 -- --ignored --nocapture`
-#[test]
-#[ignore = "a measurement for a release build"]
-fn a_page_of_100_000_log_objects_takes_as_long_as_one_of_1_000() {
-    let made = |count: u128| {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path().join("netlog.db")).unwrap();
-        let logs: Vec<LogObject> = (0..count)
-            .map(|number| {
-                // In no order that another field has.
-                let id = number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
-                let project = format!("project {}", number % 10);
-                let mut log = LogObject::new(Uuid::from_u128(id), project);
-                log.name = format!("log {number}");
-                log.resource_id = (number % 2 == 0).then(|| numbered(number / 50));
-                log.target_id = (number % 3 == 0).then(|| numbered(number / 5));
-                log.event = match number % 3 {
-                    0 => LoggedEvent::All,
-                    1 => LoggedEvent::Accept,
-                    _ => LoggedEvent::Drop,
-                };
-                log.enabled = number % 4 > 0;
-                log
-            })
-            .collect();
-        store.create_logs(&logs).unwrap();
-        let mut ids: Vec<Uuid> = logs.iter().map(|log| log.id).collect();
-        ids.sort_unstable();
-        (api(store, Auth::NoAuth), ids[ids.len() / 2], folder)
-    };
-    let (few, many) = (made(1_000), made(100_000));
-    let mut worst = 0.0_f64;
-    for query in [
-        "limit=20",
-        "name=log 700",
-        "name=log 700&limit=20",
-        "project_id=project 3&limit=20",
-        "tenant_id=project 3&limit=20&sort_key=name&sort_dir=desc",
-        "event=DROP&limit=20",
-        "event=DROP&limit=20&sort_key=name&sort_dir=asc",
-        "event=DROP&event=ALL&limit=20",
-        "enabled=true&limit=20",
-        "enabled=false&limit=20&sort_key=name&sort_dir=asc",
-        "enabled=false&limit=20&page_reverse=True",
-        "enabled=true&event=ACCEPT&project_id=project 7&limit=5",
-        "resource_id=5e000000-0000-4000-8000-000000000005&limit=20",
-        "target_id=5e000000-0000-4000-8000-000000000006&limit=20&sort_key=name&sort_dir=asc",
-        "resource_type=security_group&limit=20&sort_key=enabled&sort_dir=desc",
-        "revision_number=0&limit=20",
-        "limit=20&sort_key=target_id&sort_dir=desc",
-        "limit=20&sort_key=project_id&sort_dir=asc&sort_key=name&sort_dir=asc",
-        "resource_type=other&limit=20",
-    ] {
-        for deep in [false, true] {
-            let least = |(api, marker, _): &(Api, Uuid, _)| {
-                let marker = if deep {
-                    format!("&marker={marker}")
-                } else {
-                    String::new()
-                };
-                let request = ask(&format!("{query}{marker}").replace(' ', "+"));
-                let time = || {
-                    let begin = clock::monotonic();
-                    let reply = api.answer(&request);
-                    let took = clock::monotonic().saturating_sub(begin);
-                    assert_eq!(reply.status(), StatusCode::OK);
-                    took.as_secs_f64() * 1e6
-                };
-                (0..40).map(|_| time()).fold(f64::INFINITY, f64::min)
-            };
-            let (few, many) = (least(&few), least(&many));
-            let page = if deep { "deep" } else { "first" };
-            println!("{few:8.0} {many:8.0} {:5.2}  {page:5}  {query}", many / few);
-            worst = worst.max(many / few);
-        }
-    }
-    assert!(worst <= 2.0, "{worst:.2} times the time of 1,000");
 }
