@@ -23,7 +23,8 @@ use uuid::Uuid;
 
 use crate::flow::{AttachedPort, Cookie, FlowKind, Slot};
 use crate::inventory::{Inventory, Port};
-use crate::ledger::{Ledger, PortCounters};
+use crate::ledger::audience::{Audience, Audiences};
+use crate::ledger::{Account, Counter, EventCounters, Ledger, PortCounters};
 use crate::plan::{AcceptScope, LogLimits, Plan, PortPlan};
 use crate::record::{Action, Format, PortText, Prefix, Reason, Scope, Verdict, port_text};
 use crate::rule::Direction;
@@ -81,12 +82,33 @@ pub struct Event<'a> {
     pub direction: Direction,
     /// Why the firewall did it.
     pub cause: Cause,
-    /// The log objects whose scope holds the event, in the order of their ids.
-    pub logs: &'a [Uuid],
+    /// The log objects whose scope holds the event, with their counters.
+    pub audience: &'a Audience,
     /// The limits that they have.
     pub limits: &'a LogLimits,
     /// What its record says before the packet's headers.
     pub prefix: Prefix<'a>,
+}
+
+impl Event<'_> {
+    /// The log objects whose scope holds the event, in the order of their ids.
+    pub fn logs(&self) -> &[Uuid] {
+        self.audience.logs()
+    }
+
+    /// Whose it is.
+    pub fn account(&self) -> Account {
+        Account {
+            slot: self.slot,
+            audience: self.audience.number(),
+        }
+    }
+
+    /// Counts it for its port and for its log objects.
+    pub fn count(&self, counter: impl Fn(&EventCounters) -> &Counter) {
+        counter(&self.counters.events).add(1);
+        counter(self.audience.counters()).add(1);
+    }
 }
 
 /// An event that the known rules do not explain: an accepted session that no rule allows, or a
@@ -121,8 +143,8 @@ pub enum Classified {
 
 /// Log objects that want an event, and the head of its record, rendered for them.
 #[derive(Clone, Debug)]
-struct Audience {
-    logs: Arc<[Uuid]>,
+struct Heading {
+    audience: Arc<Audience>,
     head: Arc<[u8]>,
 }
 
@@ -132,7 +154,7 @@ struct PortGroup {
     id: Uuid,
     rules: Arc<RenderedRules>,
     /// Groups whose sessions the same log objects want share its parts.
-    audience: Audience,
+    heading: Heading,
 }
 
 /// A group's rules with the record tail of each.
@@ -206,8 +228,8 @@ struct PortClass {
     accept: Vec<AcceptScope>,
     groups: Vec<PortGroup>,
     /// For sessions that no known rule allows: the log objects that name no group want them.
-    unattributed: Audience,
-    drop: Audience,
+    unattributed: Heading,
+    drop: Heading,
     logs_accept: bool,
     logs_drop: bool,
     limits: LogLimits,
@@ -234,8 +256,14 @@ impl<'a> ClassKey<'a> {
 }
 
 impl PortClass {
-    fn new(key: ClassKey<'_>, limits: &LogLimits, rules: &RulesById, format: Format) -> Self {
-        let audience = |action, logs: Vec<Uuid>| {
+    fn new(
+        key: ClassKey<'_>,
+        limits: &LogLimits,
+        rules: &RulesById,
+        format: Format,
+        audiences: &Audiences,
+    ) -> Self {
+        let heading = |action, logs: Vec<Uuid>| {
             let mut head = Vec::new();
             if !logs.is_empty() {
                 let scope = Scope {
@@ -245,28 +273,28 @@ impl PortClass {
                 };
                 format.head(&scope, &mut head);
             }
-            Audience {
-                logs: logs.into(),
+            Heading {
+                audience: audiences.of(&logs),
                 head: head.into(),
             }
         };
-        let mut audiences: Vec<Audience> = Vec::new();
+        let mut headings: Vec<Heading> = Vec::new();
         let mut accept = |group: Option<Uuid>| {
             let wants = |scope: Option<Uuid>| scope.is_none() || scope == group;
             let scopes = key.accept.iter().filter(|scope| wants(scope.group));
             let logs: Vec<Uuid> = scopes.map(|scope| scope.log).collect();
-            if let Some(same) = audiences.iter().find(|other| *other.logs == *logs) {
+            if let Some(same) = headings.iter().find(|it| it.audience.logs() == logs) {
                 return same.clone();
             }
-            let audience = audience(Action::Accept, logs);
-            audiences.push(audience.clone());
-            audience
+            let heading = heading(Action::Accept, logs);
+            headings.push(heading.clone());
+            heading
         };
         let groups = key.groups.iter().filter_map(|group| {
             Some(PortGroup {
                 id: *group,
                 rules: Arc::clone(rules.get(group)?),
-                audience: accept(Some(*group)),
+                heading: accept(Some(*group)),
             })
         });
         Self {
@@ -275,7 +303,7 @@ impl PortClass {
             accept: key.accept.to_vec(),
             groups: groups.collect(),
             unattributed: accept(None),
-            drop: audience(Action::Drop, key.drop.to_vec()),
+            drop: heading(Action::Drop, key.drop.to_vec()),
             logs_accept: !key.accept.is_empty(),
             logs_drop: !key.drop.is_empty(),
             limits: limits.clone(),
@@ -287,7 +315,7 @@ impl PortClass {
             project_id: &self.project_id,
             groups: &self.group_ids,
             accept: &self.accept,
-            drop: &self.drop.logs,
+            drop: self.drop.audience.logs(),
         }
     }
 
@@ -367,15 +395,18 @@ impl<'a> Classes<'a> {
     }
 
     /// The class of a port, which is made where there is none.
-    fn get(
-        &mut self,
-        port: &'a Port,
-        plan: &'a PortPlan,
-        rules: &RulesById,
-        format: Format,
-    ) -> Arc<PortClass> {
+    fn get(&mut self, port: &'a Port, plan: &'a PortPlan, next: &Tables) -> Arc<PortClass> {
         let key = ClassKey::of(port, plan);
-        let make = || Arc::new(PortClass::new(key, &plan.limits, rules, format));
+        let make = || {
+            let (rules, audiences) = (&next.rules, &next.audiences);
+            Arc::new(PortClass::new(
+                key,
+                &plan.limits,
+                rules,
+                next.format,
+                audiences,
+            ))
+        };
         let class = self.by_key.entry(key).or_insert_with(make);
         if class.limits != plan.limits {
             *class = make();
@@ -398,8 +429,8 @@ struct Allowed<'a> {
 impl Allowed<'_> {
     /// Of two groups that allow a packet, the one with the more specific rule.
     fn and(self, other: Self, direction: Direction) -> Self {
-        let logs = |allowed: &Self| Arc::as_ptr(&allowed.group.audience.logs);
-        let agreed = self.agreed && other.agreed && std::ptr::eq(logs(&self), logs(&other));
+        let audience = |allowed: &Self| Arc::as_ptr(&allowed.group.heading.audience);
+        let agreed = self.agreed && other.agreed && std::ptr::eq(audience(&self), audience(&other));
         let specificity = |it: &Self| it.group.rules.rules.of(direction).specificity(it.by);
         let more = if specificity(&other) > specificity(&self) {
             other
@@ -503,6 +534,7 @@ pub struct Tables {
     by_ofport: Vec<Option<Arc<PortTable>>>,
     ingress: Arc<Tails>,
     egress: Arc<Tails>,
+    audiences: Arc<Audiences>,
 }
 
 impl Tables {
@@ -520,6 +552,7 @@ impl Tables {
             by_ofport: Vec::new(),
             ingress: Arc::new(Tails::new(Direction::Ingress, format)),
             egress: Arc::new(Tails::new(Direction::Egress, format)),
+            audiences: Arc::default(),
         }
     }
 
@@ -572,6 +605,7 @@ impl Tables {
             by_ofport: Vec::new(),
             ingress: Arc::clone(&self.ingress),
             egress: Arc::clone(&self.egress),
+            audiences: Arc::clone(&ledger.audiences),
         };
         next.renew_rules(self, ports.iter().flat_map(|(.., source)| source.groups()));
         next.renew_sets(&self.inventory);
@@ -590,7 +624,7 @@ impl Tables {
                     }
                     _ => Arc::new(PortTable {
                         counters: ledger.port(attached.slot),
-                        class: classes.get(port, plan, &next.rules, self.format),
+                        class: classes.get(port, plan, &next),
                         slot: attached.slot,
                         ofport: attached.ofport,
                         text: port_text(port.id),
@@ -848,8 +882,8 @@ impl Tables {
                 cause: Cause::NoKnownRule,
                 tail: &self.tails(direction).no_known_rule,
             };
-            let audience = &class.unattributed;
-            return port.emit(&told, &audience.logs, &audience.head, emit);
+            let heading = &class.unattributed;
+            return port.emit(&told, &heading.audience, &heading.head, emit);
         };
         let Allowed { group, by, agreed } = allowed;
         let rules = group.rules.rules.of(direction);
@@ -887,8 +921,8 @@ impl Tables {
             tail,
         };
         if agreed {
-            let audience = &group.audience;
-            return port.emit(&told, &audience.logs, &audience.head, emit);
+            let heading = &group.heading;
+            return port.emit(&told, &heading.audience, &heading.head, emit);
         }
         // Several groups allow the session, and not the same log objects want them.
         let allow = |group: &&PortGroup| {
@@ -897,7 +931,7 @@ impl Tables {
         };
         let wanting = class.groups.iter().filter(allow);
         logs.clear();
-        logs.extend(wanting.flat_map(|group| &*group.audience.logs));
+        logs.extend(wanting.flat_map(|group| group.heading.audience.logs()));
         logs.sort_unstable();
         logs.dedup();
         head_room.clear();
@@ -907,7 +941,8 @@ impl Tables {
             logs,
         };
         self.format.head(&scope, head_room);
-        port.emit(&told, logs, head_room, emit);
+        // The lock is one that only new audiences contend for.
+        port.emit(&told, &self.audiences.of(logs), head_room, emit);
     }
 
     /// A packet that was dropped on its way out of the port or into it.
@@ -944,8 +979,8 @@ impl Tables {
             cause: Cause::Reason(reason),
             tail: &self.tails(direction).reasons[reason as usize],
         };
-        let audience = &port.class.drop;
-        port.emit(&told, &audience.logs, &audience.head, emit);
+        let heading = &port.class.drop;
+        port.emit(&told, &heading.audience, &heading.head, emit);
     }
 }
 
@@ -959,8 +994,14 @@ struct Told<'a> {
 
 impl PortTable {
     /// Hands an event on, if any log object wants it.
-    fn emit(&self, told: &Told<'_>, logs: &[Uuid], head: &[u8], emit: &mut impl FnMut(&Event<'_>)) {
-        if !logs.is_empty() {
+    fn emit(
+        &self,
+        told: &Told<'_>,
+        audience: &Audience,
+        head: &[u8],
+        emit: &mut impl FnMut(&Event<'_>),
+    ) {
+        if !audience.logs().is_empty() {
             emit(&Event {
                 slot: self.slot,
                 port: &self.id,
@@ -969,7 +1010,7 @@ impl PortTable {
                 action: told.action,
                 direction: told.direction,
                 cause: told.cause,
-                logs,
+                audience,
                 limits: &self.class.limits,
                 prefix: Prefix {
                     head,

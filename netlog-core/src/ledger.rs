@@ -12,15 +12,22 @@
 //! readers. What becomes of records is told by whoever knows it, so that a [`Tally`] takes more
 //! than one.
 //!
+//! Both are counted twice over: for the event's port, and for its [`Audience`](audience::Audience), the log objects that
+//! want it, so that the law holds for each port and for each log object.
+//!
 //! What came before, from the switch's count of a packet to the packet-in, is [`balance`]'s; how
 //! losses are told, [`gap`]'s.
 
+pub mod audience;
 pub mod balance;
 pub mod gap;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use serde::{Deserialize, Serialize};
+
+use self::audience::Audiences;
 use crate::flow::{FlowKind, Slot};
 
 /// A number that only grows, with one writer.
@@ -61,15 +68,14 @@ impl Tally {
     }
 }
 
-/// What became of one port's packet-ins and events.
+/// What became of events that some log object wants.
 ///
 /// All of it is in one cache line, so that counting costs the same with any number of ports.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-pub struct PortCounters {
-    received: [Counter; FlowKind::ALL.len()],
-    /// Events that some log object wants.
-    pub events: Counter,
+pub struct EventCounters {
+    /// All of them.
+    pub total: Counter,
     /// Events that became a record.
     pub recorded: Counter,
     /// Events that repeated an accepted session that was already recorded.
@@ -78,13 +84,97 @@ pub struct PortCounters {
     pub suppressed: Counter,
     /// Events that were over the limit of every log object that wants them.
     pub log_limited: Counter,
-    /// Events that the known rules still did not explain after a time of grace: accepted
-    /// sessions that no rule allows, and dropped packets that a rule allows.
-    pub drifted: Counter,
     /// Records that the sink delivered.
     pub written: Tally,
     /// Records that it did not.
     pub failed: Tally,
+}
+
+impl EventCounters {
+    /// The numbers now.
+    pub fn read(&self) -> EventFigures {
+        // How events ended is read before how many there were, so that there are never fewer.
+        let mut figures = EventFigures {
+            written: self.written.get(),
+            failed: self.failed.get(),
+            folded: self.folded.get(),
+            suppressed: self.suppressed.get(),
+            log_limited: self.log_limited.get(),
+            events: 0,
+        };
+        figures.events = self.total.get();
+        figures
+    }
+
+    /// Goes on from these figures, where nothing is counted yet. Events whose fate was not known
+    /// count as failed.
+    pub fn restore(&self, figures: EventFigures) {
+        let figures = figures.closed();
+        self.total.set(figures.events);
+        self.recorded.set(figures.written + figures.failed);
+        self.folded.set(figures.folded);
+        self.suppressed.set(figures.suppressed);
+        self.log_limited.set(figures.log_limited);
+        self.written.add(figures.written);
+        self.failed.add(figures.failed);
+    }
+}
+
+/// What became of events, as it stood at some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EventFigures {
+    /// Events that some log object wants.
+    pub events: u64,
+    /// Of these, those that repeated a session that was already recorded.
+    pub folded: u64,
+    /// Those that the host's limit refused.
+    pub suppressed: u64,
+    /// Those over the limit of every log object that wants them.
+    pub log_limited: u64,
+    /// Those whose record was delivered.
+    pub written: u64,
+    /// Those whose record was not.
+    pub failed: u64,
+}
+
+impl EventFigures {
+    /// Events whose fate is not known yet: they wait in the limiter's queue or for the sink.
+    pub fn pending(&self) -> u64 {
+        let ended = self.folded + self.suppressed + self.log_limited + self.written + self.failed;
+        self.events.saturating_sub(ended)
+    }
+
+    /// The figures once nobody can tell any more what became of pending events: they failed.
+    #[must_use]
+    pub fn closed(mut self) -> Self {
+        self.failed += self.pending();
+        self
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            events: self.events + other.events,
+            folded: self.folded + other.folded,
+            suppressed: self.suppressed + other.suppressed,
+            log_limited: self.log_limited + other.log_limited,
+            written: self.written + other.written,
+            failed: self.failed + other.failed,
+        }
+    }
+}
+
+/// What became of one port's packet-ins and events.
+#[derive(Debug, Default)]
+pub struct PortCounters {
+    /// The port's events.
+    pub events: EventCounters,
+    received: [Counter; FlowKind::ALL.len()],
+    /// Events that the known rules still did not explain after a time of grace: accepted
+    /// sessions that no rule allows, and dropped packets that a rule allows.
+    pub drifted: Counter,
 }
 
 impl PortCounters {
@@ -94,20 +184,34 @@ impl PortCounters {
         &self.received[kind as usize - 1]
     }
 
-    /// Events whose fate is not known yet: they wait in the limiter's queue or for the sink.
-    pub fn pending(&self) -> u64 {
-        // Their ends are read first, so that there are never fewer than none.
-        let ended = self.written.get()
-            + self.failed.get()
-            + self.folded.get()
-            + self.suppressed.get()
-            + self.log_limited.get();
-        self.events.get().saturating_sub(ended)
-    }
-
     /// Packet-ins that the port's log flows sent.
     pub fn received_total(&self) -> u64 {
         self.received.iter().map(Counter::get).sum()
+    }
+}
+
+/// Whose an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its port.
+    pub slot: Slot,
+    /// The number of its [`Audience`](audience::Audience).
+    pub audience: u32,
+}
+
+impl Account {
+    /// As one number, which goes with the event's record.
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.slot) << 32 | u64::from(self.audience)
+    }
+
+    /// The account with this number.
+    #[expect(clippy::cast_possible_truncation, reason = "each half is a number")]
+    pub fn from_bits(bits: u64) -> Self {
+        Self {
+            slot: (bits >> 32) as Slot,
+            audience: bits as u32,
+        }
     }
 }
 
@@ -129,6 +233,8 @@ pub struct Ledger {
     pub drift_unjudged: Counter,
     /// Events that wait in the limiter's queue. This one also shrinks.
     pub queued: Counter,
+    /// The counters by the log objects that want the events.
+    pub audiences: Arc<Audiences>,
     ports: RwLock<Vec<Arc<PortCounters>>>,
 }
 
@@ -151,6 +257,16 @@ impl Ledger {
         self.ports().get(slot as usize).map(Arc::clone)
     }
 
+    /// Counts an event that is not at hand any more. Only for the one writer of the counters.
+    pub fn count(&self, account: Account, counter: impl Fn(&EventCounters) -> &Counter) {
+        if let Some(port) = self.ports().get(account.slot as usize) {
+            counter(&port.events).add(1);
+        }
+        if let Some(audience) = self.audiences.known().get(account.audience) {
+            counter(audience.counters()).add(1);
+        }
+    }
+
     /// The sum of one number over all ports.
     pub fn total(&self, number: impl Fn(&PortCounters) -> u64) -> u64 {
         self.ports().iter().map(|port| number(port)).sum()
@@ -171,10 +287,10 @@ mod tests {
     fn a_port_keeps_its_counters_while_others_come() {
         let ledger = Ledger::default();
         let seventh = ledger.port(7);
-        seventh.events.add(2);
-        ledger.port(1000).events.add(3);
-        assert_eq!(ledger.port(7).events.get(), 2);
-        assert_eq!(ledger.total(|port| port.events.get()), 5);
-        assert_eq!(ledger.total(|port| port.folded.get()), 0);
+        seventh.events.total.add(2);
+        ledger.port(1000).events.total.add(3);
+        assert_eq!(ledger.port(7).events.total.get(), 2);
+        assert_eq!(ledger.total(|port| port.events.total.get()), 5);
+        assert_eq!(ledger.total(|port| port.events.folded.get()), 0);
     }
 }

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -732,6 +732,8 @@ fn classified(tables: &Tables, seen: &Observation, packet: &Summary) -> (Vec<Tol
     let mut told = Vec::new();
     let mut scratch = Scratch::default();
     tables.classify(seen, packet, &mut scratch, |event| {
+        event.count(|events| &events.total);
+        event.count(|events| &events.folded);
         let record = event.prefix.to_vec();
         let record = String::from_utf8(record).unwrap();
         let cause = match event.cause {
@@ -744,17 +746,32 @@ fn classified(tables: &Tables, seen: &Observation, packet: &Summary) -> (Vec<Tol
         assert!(record.contains(&format!("project_id={} ", event.project_id)));
         assert!(record.contains(&format!("vm_port={} ", event.port)));
         assert!(record.ends_with(&format!("={cause}")), "{record} {cause}");
-        let logs: Vec<String> = event.logs.iter().map(|log| format!("'{log}'")).collect();
+        let logs: Vec<String> = event.logs().iter().map(|log| format!("'{log}'")).collect();
         assert!(record.contains(&format!("log_resource_ids=[{}]", logs.join(", "))));
         told.push((
             event.action.as_str(),
             event.port.to_string(),
             event.direction.as_str(),
             cause,
-            event.logs.iter().map(Uuid::to_string).collect(),
+            event.logs().iter().map(Uuid::to_string).collect(),
         ));
     });
     (told, scratch.suspects().len())
+}
+
+/// Counts each event for each log object that wants it.
+fn count_by_log(events: &(Vec<Told>, usize), by_log: &mut BTreeMap<String, u64>) {
+    for log in events.0.iter().flat_map(|event| &event.4) {
+        *by_log.entry(log.clone()).or_default() += 1;
+    }
+}
+
+/// What the ledger counted for each log object.
+fn counted_by_log(ledger: &Ledger) -> BTreeMap<String, u64> {
+    let logs = ledger.audiences.logs().into_iter();
+    logs.filter(|(_, figures)| figures.events > 0)
+        .map(|(log, figures)| (log.to_string(), figures.events))
+        .collect()
 }
 
 fn inventory(world: &Value) -> Arc<Inventory> {
@@ -775,17 +792,21 @@ proptest! {
         let attached = attach(dice);
         let inventory = inventory(&world);
         let plan = plan::plan(&logs, &inventory);
-        let tables =
-            Tables::new(&plan, &inventory, &attached, Format::default(), &Ledger::default());
+        let ledger = Ledger::default();
+        let tables = Tables::new(&plan, &inventory, &attached, Format::default(), &ledger);
         let reference = Reference { world: &world, logs: &logs, attached: &attached };
+        let mut wanted = BTreeMap::new();
         for _ in 0..250 {
             let (seen, packet) = (observation(dice), packet(dice));
+            let expected = reference.events(&seen, &packet);
             prop_assert_eq!(
-                classified(&tables, &seen, &packet),
-                reference.events(&seen, &packet),
+                &classified(&tables, &seen, &packet),
+                &expected,
                 "{:?} {:?}", seen, packet
             );
+            count_by_log(&expected, &mut wanted);
         }
+        prop_assert_eq!(counted_by_log(&ledger), wanted);
     }
 
     /// The same for the slow evaluation that explains itself.
@@ -828,6 +849,7 @@ proptest! {
         let mut planner = Planner::default();
         let ledger = Ledger::default();
         let mut tables = Tables::empty(Format::default());
+        let mut wanted = BTreeMap::new();
         for step in 0..12 {
             match dice.below(6) {
                 0 => logs = (0..dice.below(6)).map(|n| log(dice, n)).collect(),
@@ -868,11 +890,14 @@ proptest! {
             let fresh = Tables::new(&fresh_plan, &known, &attached, Format::default(), &ledger);
             for _ in 0..40 {
                 let (seen, packet) = (observation(dice), packet(dice));
-                prop_assert_eq!(
-                    classified(&tables, &seen, &packet),
-                    classified(&fresh, &seen, &packet)
-                );
+                let events = classified(&tables, &seen, &packet);
+                prop_assert_eq!(&events, &classified(&fresh, &seen, &packet));
+                count_by_log(&events, &mut wanted);
+                count_by_log(&events, &mut wanted);
             }
+            drop(fresh);
+            ledger.audiences.tidy(|_| true);
+            prop_assert_eq!(counted_by_log(&ledger), wanted.clone());
         }
     }
 }

@@ -22,8 +22,8 @@ type Read = fn(&PortCounters) -> u64;
 
 /// What the limits of the host and of log objects refuse, by their names in `netlog status`.
 const SUPPRESSED: [(&str, Read); 2] = [
-    ("rate-limit", |port| port.suppressed.get()),
-    ("log-limit", |port| port.log_limited.get()),
+    ("rate-limit", |port| port.events.suppressed.get()),
+    ("log-limit", |port| port.events.log_limited.get()),
 ];
 
 impl Status {
@@ -191,14 +191,14 @@ impl Status {
             .with(reason("unknown-flow"), ledger.unknown_flow.get())
             .with(reason("malformed"), ledger.malformed.get()),
             Family::counter("netlog_events", "Events that some log object wants")
-                .is(ledger.total(|port| port.events.get())),
+                .is(ledger.total(|port| port.events.total.get())),
             Family::counter("netlog_events_recorded", "Events that became a record")
-                .is(ledger.total(|port| port.recorded.get())),
+                .is(ledger.total(|port| port.events.recorded.get())),
             Family::counter(
                 "netlog_events_folded",
                 "Events that repeated a session which is already recorded",
             )
-            .is(ledger.total(|port| port.folded.get())),
+            .is(ledger.total(|port| port.events.folded.get())),
             Family::counter(
                 "netlog_events_suppressed",
                 "Events refused by the limit of the host, or by those of all log objects that \
@@ -239,17 +239,17 @@ impl Status {
             (
                 "netlog_port_events",
                 "Events of the port that some log object wants",
-                |port| port.events.get(),
+                |port| port.events.total.get(),
             ),
             (
                 "netlog_port_events_recorded",
                 "Events of the port that became a record",
-                |port| port.recorded.get(),
+                |port| port.events.recorded.get(),
             ),
             (
                 "netlog_port_events_folded",
                 "Events of the port that repeated a session",
-                |port| port.folded.get(),
+                |port| port.events.folded.get(),
             ),
             (
                 "netlog_port_events_drifted",

@@ -40,7 +40,7 @@ use crate::ledger::{self, Bookkeeper, Books};
 use crate::limits::{HostLimits, Setting};
 use crate::metrics::Metrics;
 use crate::ovsdb;
-use crate::pipeline::{self, Pipeline, PortAccounts};
+use crate::pipeline::{self, EventAccounts, Pipeline};
 use crate::reload::{WatchError, Watcher};
 use crate::store::{Store, StoreError};
 use crate::switch::Switch;
@@ -319,7 +319,7 @@ fn load_policy(config: &Config) -> Result<Policy, PolicyFileError> {
 }
 
 fn sink(config: &Config, ledger: &Arc<Ledger>) -> Result<Worker, Error> {
-    let accounts = Arc::new(PortAccounts(Arc::clone(ledger)));
+    let accounts = Arc::new(EventAccounts(Arc::clone(ledger)));
     let retry = Retry::default();
     let worker = if let Some(path) = &config.network_log.local_output_log_base {
         Worker::spawn_for(FileSink::open(path)?, SINK_QUEUE, retry, accounts)

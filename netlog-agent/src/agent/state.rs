@@ -274,6 +274,7 @@ impl Agent {
     /// Reads log objects and their limits from the store.
     fn read_logs(&mut self) -> Result<(), StoreError> {
         self.logs = self.parts.store.logs()?;
+        self.parts.books.logs(self.logs.iter().map(|log| log.id));
         self.planner.set_limits(&self.parts.store.log_limits()?);
         let figures = self.parts.status.figures();
         let enabled = self.logs.iter().filter(|log| log.enabled).count();

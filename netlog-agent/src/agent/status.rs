@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use netlog_core::flow::{AttachedPort, Slot};
 use netlog_core::inventory::Inventory;
-use netlog_core::ledger::{Counter, Ledger, PortCounters};
+use netlog_core::ledger::{Counter, EventFigures, Ledger, PortCounters};
 use netlog_core::plan::Plan;
 use netlog_sink::{Counters, Counts};
 use serde_json::{Map, Value, json};
@@ -167,13 +167,14 @@ impl Status {
     /// Everything as JSON: the body of `GET /v1/status`.
     ///
     /// Numbers are those of this agent and of those before it. `recorded` counts events that
-    /// became a record; what became of the records is `written` and `failed`. Those of a log object
-    /// are the sums over the ports that it selects now.
+    /// became a record; what became of the records is `written` and `failed`. Events of a log
+    /// object are those that it wants, also where others want them too; what the switch counted for
+    /// it is the sum over the ports that it selects now.
     pub(super) fn to_json(&self) -> Value {
         let ledger = &*self.ledger;
         let audit = self.audit.read();
         let mut totals = self.books.totals();
-        totals["recorded"] = ledger.total(|port| port.recorded.get()).into();
+        totals["recorded"] = ledger.total(|port| port.events.recorded.get()).into();
         totals["queued"] = ledger.queued.get().into();
         totals["drifted"] = ledger.total(|port| port.drifted.get()).into();
         totals["drift_unjudged"] = ledger.drift_unjudged.get().into();
@@ -183,7 +184,7 @@ impl Status {
         let ports = self.ports.load();
         let json = |port: &LoggedPort| port.to_json(self.books.port(port.slot));
         let shown: Vec<Value> = ports.iter().map(json).collect();
-        let logs = logs(&ports, &shown);
+        let logs = logs(&ports, &shown, &self.books.events_of_logs());
         json!({
             "agent": {
                 "version": env!("CARGO_PKG_VERSION"),
@@ -203,19 +204,13 @@ impl Status {
     }
 }
 
-/// What is known of the ports of each log object, together.
-fn logs(ports: &[LoggedPort], shown: &[Value]) -> Vec<Value> {
-    const SUMS: [&str; 9] = [
-        "matched",
-        "metered",
-        "received",
-        "lost_in_switch",
-        "events",
-        "folded",
-        "suppressed",
-        "written",
-        "failed",
-    ];
+/// What is known of the ports of each log object, together, and what became of its own events.
+fn logs(
+    ports: &[LoggedPort],
+    shown: &[Value],
+    events: &BTreeMap<Uuid, EventFigures>,
+) -> Vec<Value> {
+    const SUMS: [&str; 4] = ["matched", "metered", "received", "lost_in_switch"];
     /// From the best to the worst.
     const WORDS: [&str; 3] = ["NODATA", "OK", "GAP"];
     let rank = |word: &Value| WORDS.iter().position(|known| word == known);
@@ -240,7 +235,18 @@ fn logs(ports: &[LoggedPort], shown: &[Value]) -> Vec<Value> {
         }
     }
     let json = |(id, mut sums): (Uuid, Map<String, Value>)| {
-        sums.insert("log_id".to_owned(), json!(id));
+        let events = events.get(&id).copied().unwrap_or_default();
+        let mut insert = |name: &str, value: Value| sums.insert(name.to_owned(), value);
+        insert("log_id", json!(id));
+        insert("events", events.events.into());
+        insert("folded", events.folded.into());
+        insert(
+            "suppressed",
+            (events.suppressed + events.log_limited).into(),
+        );
+        insert("written", events.written.into());
+        insert("failed", events.failed.into());
+        insert("pending", events.pending().into());
         Value::Object(sums)
     };
     logs.into_iter().map(json).collect()
@@ -261,7 +267,7 @@ impl LoggedPort {
         insert("name", json!(self.name));
         insert("ofport", json!(self.ofport));
         insert("logged", json!(self.logged));
-        insert("recorded", self.counters.recorded.get().into());
+        insert("recorded", self.counters.events.recorded.get().into());
         insert("drifted", self.counters.drifted.get().into());
         Value::Object(numbers)
     }

@@ -1,17 +1,18 @@
 //! The books: all numbers together, and what they mean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use netlog_core::flow::{Cookie, FlowKind, Slot};
 use netlog_core::ledger::balance::{Balance, Cause, Figures};
 use netlog_core::ledger::gap::{Gap, Gaps, Kind, Scope};
-use netlog_core::ledger::{Ledger, PortCounters};
+use netlog_core::ledger::{EventFigures, Ledger, PortCounters};
 use netlog_sink::{Counters, Counts, Reason};
 use serde::Serialize;
 use time::UtcDateTime;
 use tracing::warn;
+use uuid::Uuid;
 
 use super::marks::Marks;
 use super::row::{BridgeRow, Key, MarkRow, PortRow};
@@ -110,6 +111,10 @@ pub(super) struct State {
     pub(super) ports: BTreeMap<Slot, Port>,
     /// Records that failed before this process, by reason.
     pub(super) failed_before: BTreeMap<String, u64>,
+    /// The log objects that there are, once that is known.
+    logs: Option<BTreeSet<Uuid>>,
+    /// What the store knows of them.
+    stored_logs: BTreeMap<Uuid, Option<EventFigures>>,
     flows: Marks<Cookie>,
     meters: Marks<Slot>,
     gaps: Gaps,
@@ -144,6 +149,7 @@ impl State {
         let mut bridge = None;
         let mut ports = Vec::new();
         let (mut flows, mut meters) = (BTreeMap::new(), BTreeMap::new());
+        let mut stored_logs = BTreeMap::new();
         for (key, value) in rows {
             let read = match Key::parse(key) {
                 Some(Key::Bridge) => serde_json::from_str(value).map(|row| bridge = Some(row)),
@@ -155,6 +161,10 @@ impl State {
                 }),
                 Some(Key::Meter(slot)) => serde_json::from_str(value).map(|row: MarkRow| {
                     meters.insert(slot, row.into());
+                }),
+                Some(Key::Log(log)) => serde_json::from_str(value).map(|row| {
+                    ledger.audiences.restore(log, row);
+                    stored_logs.insert(log, Some(row));
                 }),
                 None => continue,
             };
@@ -179,6 +189,8 @@ impl State {
         let mut state = Self {
             flows: Marks::new(flows, stored_at, now.monotonic),
             meters: Marks::new(meters, stored_at, now.monotonic),
+            logs: None,
+            stored_logs,
             ports: BTreeMap::new(),
             failed_before: bridge.failed.clone(),
             gaps: Gaps::new(interval),
@@ -225,16 +237,9 @@ impl State {
         for (kind, received) in FlowKind::ALL.into_iter().zip(row.received) {
             counters.received(kind).set(received);
         }
-        counters.folded.set(row.folded);
-        counters.suppressed.set(row.suppressed);
-        counters.log_limited.set(row.log_limited);
+        counters.events.restore(row.events);
         counters.drifted.set(row.drifted);
-        counters.written.add(row.written);
-        let ended = row.folded + row.suppressed + row.log_limited + row.written + row.failed;
-        let left = row.events.saturating_sub(ended);
-        counters.failed.add(row.failed + left);
-        counters.recorded.set(row.written + row.failed + left);
-        counters.events.set(ended + left);
+        let left = row.events.pending();
         let figures = Figures {
             matched: row.matched,
             metered: row.metered,
@@ -251,9 +256,9 @@ impl State {
         port.seen = figures.matched_total() + row.received.iter().sum::<u64>();
         port.told = Told {
             metered: row.metered,
-            suppressed: row.suppressed,
-            log_limited: row.log_limited,
-            failed: row.failed + left,
+            suppressed: row.events.suppressed,
+            log_limited: row.events.log_limited,
+            failed: row.events.failed + left,
         };
         if left > 0 {
             let first = UtcDateTime::from_unix_timestamp(bridge.stored_time).unwrap_or(now.utc);
@@ -281,6 +286,18 @@ impl State {
         self.ports
             .entry(slot)
             .or_insert_with(|| Port::new(ledger.port(slot), now))
+    }
+
+    /// These are all log objects. What was counted for others goes.
+    pub(super) fn logs(&mut self, logs: BTreeSet<Uuid>) {
+        self.logs = Some(logs);
+    }
+
+    /// What became of the events of each log object.
+    pub(super) fn events_of_logs(&self) -> BTreeMap<Uuid, EventFigures> {
+        let mut events = self.ledger.audiences.logs();
+        events.retain(|log, _| is_there(self.logs.as_ref(), log));
+        events
     }
 
     /// The switch has counted.
@@ -323,7 +340,7 @@ impl State {
     pub(super) fn look(&mut self, now: Now) -> Vec<Gap> {
         let counters: Vec<Arc<PortCounters>> = self.ledger.ports().clone();
         for (slot, counters) in (0..).zip(counters) {
-            if counters.received_total() > 0 || counters.events.get() > 0 {
+            if counters.received_total() > 0 || counters.events.total.get() > 0 {
                 self.ports
                     .entry(slot)
                     .or_insert_with(|| Port::new(counters, now.monotonic));
@@ -366,11 +383,12 @@ impl State {
                 port.killed = false;
             }
             let figures = port.balance.figures();
+            let events = port.counters.events.read();
             let counts = Told {
                 metered: figures.metered,
-                suppressed: port.counters.suppressed.get(),
-                log_limited: port.counters.log_limited.get(),
-                failed: port.counters.failed.get(),
+                suppressed: events.suppressed,
+                log_limited: events.log_limited,
+                failed: events.failed,
             };
             let told = std::mem::replace(&mut port.told, counts);
             for (source, reason, more) in [
@@ -416,6 +434,8 @@ impl State {
         if more > 0 {
             self.window.gap = Some(now.utc.unix_timestamp());
         }
+        let logs = self.logs.as_ref();
+        self.ledger.audiences.tidy(|log| is_there(logs, log));
         self.gaps.due(now.monotonic)
     }
 
@@ -446,8 +466,14 @@ impl State {
         failed
     }
 
-    /// The rows that have changed since they were stored last, by their keys.
-    pub(super) fn changed(&mut self, boot: &str, stopped: bool, now: Now) -> Vec<(String, String)> {
+    /// The rows that have changed since they were stored last, by their keys; those that are to go
+    /// have none.
+    pub(super) fn changed(
+        &mut self,
+        boot: &str,
+        stopped: bool,
+        now: Now,
+    ) -> Vec<(String, Option<String>)> {
         let ledger = &*self.ledger;
         let bridge = BridgeRow {
             boot: boot.to_owned(),
@@ -470,6 +496,19 @@ impl State {
                 rows.push(row(Key::Port(*slot), &now));
             }
         }
+        for (log, now) in self.events_of_logs() {
+            if self.stored_logs.insert(log, Some(now)) != Some(Some(now)) {
+                rows.push(row(Key::Log(log), &now));
+            }
+        }
+        let logs = self.logs.as_ref();
+        self.stored_logs.retain(|log, _| {
+            let stays = is_there(logs, log);
+            if !stays {
+                rows.push((Key::Log(*log).to_string(), None));
+            }
+            stays
+        });
         let flows = self.flows.changed();
         rows.extend(flows.map(|(cookie, mark)| row(Key::Flow(cookie), &MarkRow::from(mark))));
         let meters = self.meters.changed();
@@ -482,35 +521,103 @@ impl State {
         for port in self.ports.values_mut() {
             port.stored = None;
         }
+        for stored in self.stored_logs.values_mut() {
+            *stored = None;
+        }
         self.flows.not_stored();
         self.meters.not_stored();
     }
 }
 
-fn row(key: Key, row: &impl Serialize) -> (String, String) {
+/// Whether there is such a log object, as far as is known.
+fn is_there(logs: Option<&BTreeSet<Uuid>>, log: &Uuid) -> bool {
+    logs.is_none_or(|logs| logs.contains(log))
+}
+
+fn row(key: Key, row: &impl Serialize) -> (String, Option<String>) {
     // Making JSON of these types does not fail.
     let json = serde_json::to_string(row).unwrap_or_default();
-    (key.to_string(), json)
+    (key.to_string(), Some(json))
 }
 
 fn port_row(port: &Port) -> PortRow {
     let (figures, counters) = (port.balance.figures(), &*port.counters);
-    // How events ended is read before how many there were.
-    let (written, failed) = (counters.written.get(), counters.failed.get());
     PortRow {
         matched: figures.matched,
         received: FlowKind::ALL.map(|kind| counters.received(kind).get()),
         metered: figures.metered,
         lost: figures.lost,
         uncounted: figures.uncounted,
-        folded: counters.folded.get(),
-        suppressed: counters.suppressed.get(),
-        log_limited: counters.log_limited.get(),
+        events: counters.events.read(),
         drifted: counters.drifted.get(),
-        events: counters.events.get(),
-        written,
-        failed,
         traffic: port.window.traffic,
         gap: port.window.gap,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_log_objects_are_kept_as_long_as_those_are_there() {
+        let [kept, deleted] = [1, 2].map(Uuid::from_u128);
+        let now = Now {
+            monotonic: Duration::from_secs(100),
+            utc: UtcDateTime::UNIX_EPOCH,
+        };
+        let open = |rows: &[(String, String)]| {
+            let (ledger, counters) = (Arc::default(), Arc::default());
+            State::new(ledger, "file", counters, Duration::ZERO, rows, "boot", now)
+        };
+        let stored = |rows: Vec<(String, Option<String>)>| -> Vec<(String, Option<String>)> {
+            let of_log = |(of, _): &(String, _)| of.starts_with("log/");
+            rows.into_iter().filter(of_log).collect()
+        };
+        let state = &mut open(&[]);
+        let audience = state.ledger.audiences.of(&[kept, deleted]);
+        audience.counters().total.add(3);
+        audience.counters().written.add(2);
+        let rows = stored(state.changed("boot", false, now));
+        assert_eq!(rows.len(), 2);
+        assert_eq!(stored(state.changed("boot", false, now)), []);
+
+        // The next agent, after that one was killed.
+        let rows: Vec<(String, String)> = rows
+            .into_iter()
+            .map(|(of, numbers)| (of, numbers.unwrap()))
+            .collect();
+        let state = &mut open(&rows);
+        let figures = EventFigures {
+            events: 3,
+            written: 2,
+            failed: 1,
+            ..EventFigures::default()
+        };
+        let both = BTreeMap::from([(kept, figures), (deleted, figures)]);
+        assert_eq!(state.events_of_logs(), both);
+        state.logs(BTreeSet::from([kept]));
+        assert_eq!(state.events_of_logs(), BTreeMap::from([(kept, figures)]));
+        let gone = (Key::Log(deleted).to_string(), None);
+        assert_eq!(
+            stored(state.changed("boot", false, now)),
+            [row(Key::Log(kept), &figures), gone,]
+        );
+        state.look(now);
+        assert_eq!(state.ledger.audiences.logs().len(), 1);
+        assert_eq!(stored(state.changed("boot", false, now)), []);
+    }
+
+    #[test]
+    fn rows_of_ports_are_read_as_they_are_written() {
+        let written = r#"{"matched":[1,0,0,0,2],"events":5,"folded":2,"suppressed":1,"written":2}"#;
+        let read: PortRow = serde_json::from_str(written).unwrap();
+        assert_eq!(
+            (read.matched[4], read.events.events, read.metered),
+            (2, 5, 0)
+        );
+        let (_, again) = row(Key::Port(1), &read);
+        let again: PortRow = serde_json::from_str(&again.unwrap()).unwrap();
+        assert_eq!(again, read);
     }
 }

@@ -32,7 +32,7 @@ use netlog_core::audit::Outcome;
 use netlog_core::flow::{Cookie, FlowKind, Slot};
 use netlog_core::ledger::balance::Figures;
 use netlog_core::ledger::gap::{Gap, Scope};
-use netlog_core::ledger::{Ledger, PortCounters};
+use netlog_core::ledger::{EventFigures, Ledger, PortCounters};
 use netlog_sink::Counters;
 use serde_json::{Map, Value, json};
 use time::UtcDateTime;
@@ -137,6 +137,11 @@ impl Books {
         self.ids().extend(ports);
     }
 
+    /// These are all log objects. What was counted for others goes.
+    pub fn logs(&self, logs: impl Iterator<Item = Uuid>) {
+        self.state().logs(logs.collect());
+    }
+
     /// Compares all numbers, tells what is to be told, and stores what has changed.
     fn look(&self) {
         let now = now();
@@ -203,7 +208,7 @@ impl Books {
         }
     }
 
-    fn keep(&self, rows: &[(String, String)]) {
+    fn keep(&self, rows: &[(String, Option<String>)]) {
         if let Err(error) = self.store.save(rows) {
             error!("the ledger's numbers are not stored: {error}");
             self.state().not_stored();
@@ -219,6 +224,11 @@ impl Books {
     /// What the switch counted of all ports together, and what became of it.
     pub(crate) fn figures(&self) -> Figures {
         self.state().figures()
+    }
+
+    /// What became of the events of each log object.
+    pub(crate) fn events_of_logs(&self) -> BTreeMap<Uuid, EventFigures> {
+        self.state().events_of_logs()
     }
 
     /// The numbers of the whole bridge.
@@ -256,13 +266,28 @@ impl Books {
                 })
             })
         });
+        let logs = state.events_of_logs().into_iter().map(|(log, events)| {
+            json!({
+                "log_id": log,
+                "events": events.events,
+                "folded": events.folded,
+                "suppressed": {
+                    "rate-limit": events.suppressed,
+                    "log-limit": events.log_limited,
+                },
+                "written": events.written,
+                "failed": events.failed,
+                "pending": events.pending(),
+            })
+        });
         json!({
             "totals": totals(&state, now),
             "ports": ports.collect::<Vec<_>>(),
             "flows": flows.collect::<Vec<_>>(),
+            "logs": logs.collect::<Vec<_>>(),
             "sinks": [{
                 "name": state.sink,
-                "written": state.ports.values().map(|p| p.counters.written.get()).sum::<u64>(),
+                "written": state.ports.values().map(|p| p.counters.events.written.get()).sum::<u64>(),
                 "failed": state.failed(),
             }],
         })
@@ -322,7 +347,7 @@ fn windows(window: &Window, now: Now) -> Value {
 
 fn port_json(port: &Port, now: Now) -> Map<String, Value> {
     let (figures, counters) = (port.balance.figures(), &*port.counters);
-    let pending = counters.pending();
+    let events = counters.events.read();
     let received = counters.received_total();
     let json = json!({
         "matched": figures.matched_total(),
@@ -331,12 +356,12 @@ fn port_json(port: &Port, now: Now) -> Map<String, Value> {
         "received": received,
         "lost_in_switch": figures.lost,
         "unsettled": figures.unsettled(received),
-        "events": counters.events.get(),
-        "folded": counters.folded.get(),
-        "suppressed": counters.suppressed.get() + counters.log_limited.get(),
-        "written": counters.written.get(),
-        "failed": counters.failed.get(),
-        "pending": pending,
+        "events": events.events,
+        "folded": events.folded,
+        "suppressed": events.suppressed + events.log_limited,
+        "written": events.written,
+        "failed": events.failed,
+        "pending": events.pending(),
         "windows": windows(&port.window, now),
     });
     match json {
@@ -359,15 +384,15 @@ fn totals(state: &State, now: Now) -> Value {
         "unknown_flow": ledger.unknown_flow.get(),
         "malformed": ledger.malformed.get(),
         "unwanted": ledger.unwanted.get(),
-        "events": ledger.total(|port| port.events.get()),
-        "folded": ledger.total(|port| port.folded.get()),
+        "events": ledger.total(|port| port.events.total.get()),
+        "folded": ledger.total(|port| port.events.folded.get()),
         "suppressed": {
-            "rate-limit": ledger.total(|port| port.suppressed.get()),
-            "log-limit": ledger.total(|port| port.log_limited.get()),
+            "rate-limit": ledger.total(|port| port.events.suppressed.get()),
+            "log-limit": ledger.total(|port| port.events.log_limited.get()),
         },
-        "written": ledger.total(|port| port.written.get()),
+        "written": ledger.total(|port| port.events.written.get()),
         "failed": state.failed(),
-        "pending": ledger.total(PortCounters::pending),
+        "pending": ledger.total(|port| port.events.read().pending()),
         "windows": windows(&state.window(), now),
     })
 }

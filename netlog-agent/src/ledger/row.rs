@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use netlog_core::flow::Cookie;
+use netlog_core::ledger::EventFigures;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::marks::Mark;
 
@@ -17,13 +19,9 @@ pub(super) struct PortRow {
     pub(super) metered: u64,
     pub(super) lost: u64,
     pub(super) uncounted: u64,
-    pub(super) events: u64,
-    pub(super) folded: u64,
-    pub(super) suppressed: u64,
-    pub(super) log_limited: u64,
+    #[serde(flatten)]
+    pub(super) events: EventFigures,
     pub(super) drifted: u64,
-    pub(super) written: u64,
-    pub(super) failed: u64,
     /// When something came last, and when something was lost last, in seconds since 1970.
     pub(super) traffic: Option<i64>,
     pub(super) gap: Option<i64>,
@@ -80,6 +78,7 @@ pub(super) enum Key {
     Port(u32),
     Flow(Cookie),
     Meter(u32),
+    Log(Uuid),
 }
 
 impl std::fmt::Display for Key {
@@ -89,6 +88,7 @@ impl std::fmt::Display for Key {
             Self::Port(slot) => write!(f, "port/{slot}"),
             Self::Flow(cookie) => write!(f, "flow/{:#x}", cookie.to_bits()),
             Self::Meter(slot) => write!(f, "meter/{slot}"),
+            Self::Log(id) => write!(f, "log/{id}"),
         }
     }
 }
@@ -99,6 +99,7 @@ impl Key {
             None if text == BRIDGE => Self::Bridge,
             Some(("port", slot)) => Self::Port(slot.parse().ok()?),
             Some(("meter", slot)) => Self::Meter(slot.parse().ok()?),
+            Some(("log", id)) => Self::Log(id.parse().ok()?),
             Some(("flow", cookie)) => {
                 let bits = u64::from_str_radix(cookie.strip_prefix("0x")?, 16).ok()?;
                 Self::Flow(Cookie::from_bits(bits)?)
@@ -120,10 +121,16 @@ mod tests {
             kind: FlowKind::Drop,
             slot: 7,
         };
-        for key in [Key::Bridge, Key::Port(7), Key::Flow(cookie), Key::Meter(9)] {
+        for key in [
+            Key::Bridge,
+            Key::Port(7),
+            Key::Flow(cookie),
+            Key::Meter(9),
+            Key::Log(Uuid::from_u128(5)),
+        ] {
             assert_eq!(Key::parse(&key.to_string()), Some(key));
         }
-        for text in ["", "port/", "port/x", "flow/0x1", "what/1"] {
+        for text in ["", "port/", "port/x", "flow/0x1", "log/1", "what/1"] {
             assert_eq!(Key::parse(text), None, "{text}");
         }
     }

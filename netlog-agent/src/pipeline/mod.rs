@@ -10,7 +10,8 @@ use arc_swap::{ArcSwap, Cache};
 use netlog_core::classify::{Classified, Observation, Scratch, Tables};
 use netlog_core::drift::{Drift, DriftReports, DriftWatch};
 use netlog_core::flow::Cookie;
-use netlog_core::ledger::Ledger;
+use netlog_core::ledger::audience::Audience;
+use netlog_core::ledger::{Account, Ledger};
 use netlog_core::record::{Action, Recorder, Timestamp};
 use netlog_core::session::{Seen, SessionKey, SessionTable};
 use netlog_ofp::{Field, PacketIn};
@@ -45,6 +46,12 @@ pub struct Parts {
     pub seed: u64,
 }
 
+/// A record that can wait in the limiter's queue.
+struct Queued {
+    account: Account,
+    record: Vec<u8>,
+}
+
 /// The pipeline of one bridge.
 pub struct Pipeline {
     tables: Cache<Arc<ArcSwap<Tables>>, Arc<Tables>>,
@@ -62,7 +69,7 @@ pub struct Pipeline {
     now: Duration,
     /// The same moment by the time of day, for their records.
     time: Timestamp,
-    limiter: Limiter<Vec<u8>>,
+    limiter: Limiter<Queued>,
     /// Buffers of records that left the limiter.
     spare: Vec<Vec<u8>>,
     batch: Batch,
@@ -140,8 +147,8 @@ impl Pipeline {
             }
             self.ledger.drift_unjudged.set(self.drift.unjudged());
         }
-        while let Some((slot, record)) = self.limiter.release(now) {
-            self.record_queued(slot, record);
+        while let Some((_, queued)) = self.limiter.release(now) {
+            self.record_queued(queued);
         }
     }
 
@@ -185,7 +192,7 @@ impl Pipeline {
         let tables = tables.load();
         drift.tables(tables, now);
         let classified = tables.classify(&seen, &summary, scratch, |event| {
-            event.counters.events.add(1);
+            event.count(|events| &events.total);
             if event.action == Action::Accept
                 && let Some(key) = SessionKey::new(event.slot, event.direction, &summary)
             {
@@ -193,43 +200,42 @@ impl Pipeline {
                     Seen::First => {}
                     Seen::FirstEvicting => ledger.sessions_evicted.add(1),
                     Seen::Again => {
-                        event.counters.folded.add(1);
+                        event.count(|events| &events.folded);
                         return;
                     }
                 }
             }
-            if !event.limits.admit(event.logs, now) {
-                event.counters.log_limited.add(1);
+            if !event.limits.admit(event.logs(), now) {
+                event.count(|events| &events.log_limited);
                 return;
             }
             if batch.is_empty() {
                 *batch_since = now;
             }
             if limiter.limits().is_none() && limiter.queued() == 0 {
-                event.counters.recorded.add(1);
-                batch.push_for(event.slot.into(), |out| {
+                event.count(|events| &events.recorded);
+                batch.push_for(event.account().to_bits(), |out| {
                     recorder.write(time, &event.prefix, &packet, out);
                 });
                 return;
             }
             let mut record = spare.pop().unwrap_or_default();
             recorder.write(time, &event.prefix, &packet, &mut record);
-            let refused = match limiter.admit(event.slot, record, now) {
-                Admission::Pass(record) => {
-                    event.counters.recorded.add(1);
-                    batch.push_for(event.slot.into(), |out| out.extend_from_slice(&record));
+            let account = event.account();
+            let queued = Queued { account, record };
+            let refused = match limiter.admit(event.slot, queued, now) {
+                Admission::Pass(Queued { record, .. }) => {
+                    event.count(|events| &events.recorded);
+                    batch.push_for(account.to_bits(), |out| out.extend_from_slice(&record));
                     record
                 }
                 Admission::Queued => return,
-                Admission::QueuedEvicting {
-                    port,
-                    event: record,
-                } => {
-                    ledger.port(port).suppressed.add(1);
-                    record
+                Admission::QueuedEvicting { event: evicted, .. } => {
+                    ledger.count(evicted.account, |events| &events.suppressed);
+                    evicted.record
                 }
-                Admission::Refused(record) => {
-                    event.counters.suppressed.add(1);
+                Admission::Refused(Queued { record, .. }) => {
+                    event.count(|events| &events.suppressed);
                     record
                 }
             };
@@ -285,20 +291,20 @@ impl Pipeline {
     /// Hands everything over, what waits in the limiter's queue included: for the end.
     pub fn drain(&mut self) {
         let queued: Vec<_> = self.limiter.drain().collect();
-        for (slot, record) in queued {
-            self.record_queued(slot, record);
+        for (_, queued) in queued {
+            self.record_queued(queued);
         }
         self.count_queued();
         self.hand_over();
     }
 
-    fn record_queued(&mut self, slot: u32, record: Vec<u8>) {
+    fn record_queued(&mut self, Queued { account, record }: Queued) {
         if self.batch.is_empty() {
             self.batch_since = self.now;
         }
-        self.ledger.port(slot).recorded.add(1);
+        self.ledger.count(account, |events| &events.recorded);
         self.batch
-            .push_for(slot.into(), |out| out.extend_from_slice(&record));
+            .push_for(account.to_bits(), |out| out.extend_from_slice(&record));
         recycle(&mut self.spare, record);
     }
 
@@ -319,20 +325,22 @@ impl Pipeline {
     }
 }
 
-/// Counts what became of records with their ports. The batches' accounts are slots.
+/// Counts what became of records with their ports and log objects.
 #[derive(Debug)]
-pub struct PortAccounts(pub Arc<Ledger>);
+pub struct EventAccounts(pub Arc<Ledger>);
 
-impl Accounts for PortAccounts {
+impl Accounts for EventAccounts {
     fn settle(&self, fate: Fate, settled: Settled<'_>) {
-        let ports = self.0.ports();
-        for (slot, records) in settled {
-            let port = usize::try_from(slot).ok().and_then(|slot| ports.get(slot));
-            // A record has its slot from the port's own counters.
-            if let Some(port) = port {
+        let (ports, audiences) = (self.0.ports(), self.0.audiences.known());
+        for (account, records) in settled {
+            // Both are there for as long as records of theirs are on their way.
+            let Account { slot, audience } = Account::from_bits(account);
+            let port = ports.get(slot as usize).map(|port| &port.events);
+            let audience = audiences.get(audience).map(Audience::counters);
+            for events in port.into_iter().chain(audience) {
                 match fate {
-                    Fate::Written => port.written.add(records),
-                    Fate::Failed(_) => port.failed.add(records),
+                    Fate::Written => events.written.add(records),
+                    Fate::Failed(_) => events.failed.add(records),
                 }
             }
         }

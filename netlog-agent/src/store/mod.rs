@@ -449,8 +449,9 @@ impl LedgerStore {
         Ok(ports.into_iter().collect())
     }
 
-    /// Writes rows over those of the same name, all of them or none.
-    pub fn save(&self, rows: &[(String, String)]) -> Result<(), StoreError> {
+    /// Writes rows over those of the same name, and deletes those without numbers, all of them or
+    /// none.
+    pub fn save(&self, rows: &[(String, Option<String>)]) -> Result<(), StoreError> {
         let mut connection = self.lock();
         let mut save = || {
             let transaction =
@@ -458,8 +459,12 @@ impl LedgerStore {
             {
                 let mut replace = transaction
                     .prepare_cached("REPLACE INTO ledger (of, numbers) VALUES (?1, ?2)")?;
-                for row in rows {
-                    replace.execute([&row.0, &row.1])?;
+                let mut delete = transaction.prepare_cached("DELETE FROM ledger WHERE of = ?1")?;
+                for (of, numbers) in rows {
+                    match numbers {
+                        Some(numbers) => replace.execute([of, numbers])?,
+                        None => delete.execute([of])?,
+                    };
                 }
             }
             transaction.commit()
