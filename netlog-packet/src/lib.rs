@@ -76,7 +76,7 @@
 //! text is appended to a buffer that the caller reuses. Each protocol has a module
 //! that owns both its decoding and its text, and nothing else looks at its bytes.
 //! Labels, numbers and addresses are copied from constants and small tables into
-//! [room](room) that is there, not through `core::fmt`.
+//! [`room`] that is there, not through `core::fmt`.
 
 #![expect(
     clippy::inline_always,
