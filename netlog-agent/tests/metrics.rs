@@ -8,7 +8,7 @@ mod host;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -128,6 +128,18 @@ fn metrics_have_an_address_of_their_own_that_serves_nothing_else() {
         assert!(head.starts_with("http/1.1 404"), "{path}: {head}");
     }
     agent.stop();
+}
+
+#[test]
+fn a_busy_address_of_the_metrics_is_found_before_the_api_can_be_connected_to() {
+    let host = host();
+    let _other = UnixListener::bind(host.path("metrics.sock")).unwrap();
+    let said = host.refused();
+    assert!(said.contains("[metrics] bind: cannot listen on"), "{said}");
+    assert!(
+        !host.path("api.sock").exists(),
+        "the API was open already: {said}"
+    );
 }
 
 #[test]

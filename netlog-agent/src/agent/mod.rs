@@ -136,15 +136,7 @@ pub fn run(config: &Config, locations: &[Location]) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let listener = runtime.block_on(Listener::bind(&config.api.bind))?;
-    let metrics_listener = match &config.metrics.bind {
-        Some(bind) => Some(
-            runtime
-                .block_on(Listener::bind(bind))
-                .map_err(Error::BindMetrics)?,
-        ),
-        None => None,
-    };
+    let (listener, metrics_listener) = runtime.block_on(listen(config))?;
 
     let (sender, messages) = mpsc::channel();
     let tables = Arc::new(ArcSwap::from_pointee(Tables::empty(format)));
@@ -301,6 +293,16 @@ fn reload_limits(locations: &[Location]) -> Result<Setting, ReloadError> {
         warn!("{warning}");
     }
     Ok(Setting::configured(&config.network_log)?)
+}
+
+/// Opens all places to listen, before any of them is served: the API's, and that of the metrics if
+/// they have one. The API's comes last, so that whoever can connect to it finds the others open.
+async fn listen(config: &Config) -> Result<(Listener, Option<Listener>), Error> {
+    let metrics = match &config.metrics.bind {
+        Some(bind) => Some(Listener::bind(bind).await.map_err(Error::BindMetrics)?),
+        None => None,
+    };
+    Ok((Listener::bind(&config.api.bind).await?, metrics))
 }
 
 fn auth(config: &Config) -> Result<Auth, TokensError> {

@@ -12,6 +12,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// An agent's folder, with a configuration and an inventory that are right.
 pub struct Host {
@@ -78,8 +79,10 @@ impl Host {
         while UnixStream::connect(&running.api).is_err() {
             let ended = running.child.try_wait().unwrap();
             assert!(ended.is_none(), "the agent ended: {ended:?}");
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(1));
         }
+        let answer = running.request("GET", "/healthz", "");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         running
     }
 }
