@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use netlog_agent::pipeline::{Parts, Pipeline};
-use netlog_agent::switch::{Event, Switch};
+use netlog_agent::switch::{Event, Priority, Switch};
 use netlog_core::classify::Tables;
 use netlog_core::flow::{FlowProfile, LogFlow};
 use netlog_core::ledger::Ledger;
@@ -149,7 +149,8 @@ impl Bridge {
             // At the end nobody listens any more.
             let _ = sender.send(event);
         };
-        let switch = Switch::start(lab.mgmt_socket(BR_INT), profile, pipeline, tell)?;
+        let socket = lab.mgmt_socket(BR_INT);
+        let switch = Switch::start(socket, profile, pipeline, Priority::Ordinary, tell)?;
         Ok(Self { switch, events })
     }
 

@@ -43,7 +43,7 @@ use crate::ovsdb;
 use crate::pipeline::{self, EventAccounts, Pipeline};
 use crate::reload::{WatchError, Watcher};
 use crate::store::{Store, StoreError};
-use crate::switch::Switch;
+use crate::switch::{Priority, Switch};
 
 /// Batches that wait for the sink at most.
 const SINK_QUEUE: usize = 256;
@@ -175,7 +175,13 @@ pub fn run(config: &Config, locations: &[Location]) -> Result<(), Error> {
     })
     .telling_of_drift(tell(&sender, Message::Drift));
     let socket = config.ovs.management_socket();
-    let switch = Switch::start(socket, profile, pipeline, tell(&sender, Message::Switch))?;
+    let switch = Switch::start(
+        socket,
+        profile,
+        pipeline,
+        Priority::RealTime,
+        tell(&sender, Message::Switch),
+    )?;
     let agent = Agent::new(
         Parts {
             bridge,

@@ -94,6 +94,22 @@ pub enum Event {
     },
 }
 
+/// When the thread that reads packet-ins gets a processor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// In its turn, like any other thread.
+    #[default]
+    Ordinary,
+    /// As soon as it has something to do, in real time (`SCHED_RR`); in its turn where the system
+    /// does not allow that.
+    ///
+    /// Open vSwitch sends up to a thousand packet-ins in one turn. The socket and its own queue
+    /// keep a few hundred of them, and it drops the others if nobody reads within a millisecond or
+    /// so. The thread costs a fraction of what Open vSwitch does for each packet-in, so that it
+    /// cannot keep a processor from others; with a switch that sends faster than that, it can.
+    RealTime,
+}
+
 /// What the two threads and the agent share.
 #[derive(Debug, Default)]
 struct Shared {
@@ -164,6 +180,7 @@ impl Switch {
         socket: PathBuf,
         profile: FlowProfile,
         pipeline: Pipeline,
+        priority: Priority,
         tell: impl FnMut(Event) + Send + 'static,
     ) -> io::Result<Self> {
         let (bell, rung) = UnixStream::pair()?;
@@ -174,7 +191,13 @@ impl Switch {
             shared: Mutex::default(),
             bell,
         });
-        let packets = packets::Thread::new(socket.clone(), pipeline, Arc::clone(&board), woken);
+        let packets = packets::Thread::new(
+            socket.clone(),
+            pipeline,
+            priority,
+            Arc::clone(&board),
+            woken,
+        );
         let control = control::Thread::new(socket, profile, Arc::clone(&board), rung, tell);
         let mut switch = Self {
             board,

@@ -16,7 +16,7 @@ use thread_priority::{
 
 use super::flows::CONTROLLER_ID;
 use super::link::{Link, Lost, RECONNECT, Woken, wait};
-use super::{Board, Packets};
+use super::{Board, Packets, Priority};
 use crate::clock;
 use crate::pipeline::Pipeline;
 
@@ -30,6 +30,7 @@ struct Stopped;
 pub(super) struct Thread {
     socket: PathBuf,
     pipeline: Pipeline,
+    priority: Priority,
     board: Arc<Board>,
     woken: UnixStream,
     backoff: Backoff,
@@ -39,12 +40,14 @@ impl Thread {
     pub(super) fn new(
         socket: PathBuf,
         pipeline: Pipeline,
+        priority: Priority,
         board: Arc<Board>,
         woken: UnixStream,
     ) -> Self {
         Self {
             socket,
             pipeline,
+            priority,
             board,
             woken,
             backoff: Backoff::new(RECONNECT.0, RECONNECT.1),
@@ -56,7 +59,9 @@ impl Thread {
         if !matches!((&self.woken).read(&mut [0]), Ok(1)) {
             return;
         }
-        go_first();
+        if self.priority == Priority::RealTime {
+            go_first();
+        }
         loop {
             let lost = match self.serve() {
                 Ok(Stopped) => break,
@@ -140,12 +145,7 @@ impl Thread {
     }
 }
 
-/// Has this thread run as soon as it has something to do, where the system allows it.
-///
-/// Open vSwitch sends up to a thousand packet-ins in one turn. The socket and its own queue keep a
-/// few hundred of them, and it drops the others if nobody reads within a millisecond or so; at an
-/// ordinary priority that depends on what else runs. This thread costs a fraction of what Open
-/// vSwitch does for each packet-in, so that it cannot keep a processor from others.
+/// Has this thread run in real time, at the least such priority, where the system allows it.
 fn go_first() {
     let real_time = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::RoundRobin);
     let least = ThreadPriority::Min;
