@@ -1,7 +1,8 @@
 //! Which asynchronous messages a connection gets (OpenFlow 1.3.5, 7.3.10
 //! "Set Asynchronous Configuration Message"; OpenFlow 1.4.1, 7.3.10).
 //!
-//! 1.3 sends six words; 1.4 a property for each word that is set.
+//! 1.3 sends six words, and so does `NXT_SET_ASYNC_CONFIG` in every version; 1.4 a property for each
+//! word that is set.
 
 use crate::{
     codec::{Put, Reader, Result},
@@ -12,17 +13,30 @@ use crate::{
 /// reason `n` (`OFPR_*`, `OFPPR_*`, `OFPRR_*`).
 ///
 /// The first of each pair counts while the connection's role is equal or
-/// primary, the second while it is secondary.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// primary, the second while it is secondary. `None` leaves as it is what the connection gets; 1.3
+/// cannot say so, and gets a zero.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AsyncConfig {
     /// Packet-ins, by [`PacketInReason`](crate::PacketInReason).
-    pub packet_in: [u32; 2],
+    pub packet_in: [Option<u32>; 2],
     /// Port status, by [`PortReason`](crate::PortReason).
-    pub port_status: [u32; 2],
+    pub port_status: [Option<u32>; 2],
     /// Removed flows, by [`FlowRemovedReason`](crate::FlowRemovedReason).
-    pub flow_removed: [u32; 2],
+    pub flow_removed: [Option<u32>; 2],
     /// Further properties of OpenFlow 1.4: type and value.
     pub other: Vec<(u16, Vec<u8>)>,
+}
+
+/// None of these messages.
+impl Default for AsyncConfig {
+    fn default() -> Self {
+        Self {
+            packet_in: [Some(0); 2],
+            port_status: [Some(0); 2],
+            flow_removed: [Some(0); 2],
+            other: Vec::new(),
+        }
+    }
 }
 
 /// `OFPACPT_REQUESTFORWARD_SLAVE` and `_MASTER`.
@@ -39,22 +53,30 @@ impl AsyncConfig {
         self
     }
 
-    /// The pairs in the order of the wire.
-    const fn pairs(&self) -> [[u32; 2]; 3] {
+    /// The words in the order of 1.3; for 1.4, those of each pair change places.
+    const fn pairs(&self) -> [[Option<u32>; 2]; 3] {
         [self.packet_in, self.port_status, self.flow_removed]
     }
 
-    pub(crate) fn decode(r: &mut Reader<'_>, version: Version) -> Result<Self> {
+    /// Reads the six words of 1.3.
+    pub(crate) fn decode_words(r: &mut Reader<'_>) -> Result<Self> {
         r.enter("ofp_async_config");
-        if version < Version::V1_4 {
-            return Ok(Self {
-                packet_in: [r.u32()?, r.u32()?],
-                port_status: [r.u32()?, r.u32()?],
-                flow_removed: [r.u32()?, r.u32()?],
-                other: Vec::new(),
-            });
-        }
-        let mut config = Self::default();
+        Ok(Self {
+            packet_in: [Some(r.u32()?), Some(r.u32()?)],
+            port_status: [Some(r.u32()?), Some(r.u32()?)],
+            flow_removed: [Some(r.u32()?), Some(r.u32()?)],
+            other: Vec::new(),
+        })
+    }
+
+    /// Reads the properties of 1.4.
+    pub(crate) fn decode_properties(r: &mut Reader<'_>) -> Result<Self> {
+        let mut config = Self {
+            packet_in: [None; 2],
+            port_status: [None; 2],
+            flow_removed: [None; 2],
+            other: Vec::new(),
+        };
         while !r.is_empty() {
             let (kind, mut value) = r.property("ofp_async_config_prop")?;
             // A type for the secondary role and then one for the others, for
@@ -71,25 +93,44 @@ impl AsyncConfig {
                     continue;
                 }
             };
-            *word = value.u32()?;
+            *word = Some(value.u32()?);
         }
         Ok(config)
     }
 
-    pub(crate) fn encode(&self, version: Version, out: &mut Vec<u8>) {
-        for (place, [primary, secondary]) in (0..).zip(self.pairs()) {
-            if version < Version::V1_4 {
-                out.u32(primary);
-                out.u32(secondary);
-            } else {
-                out.property(2 * place, |out| out.u32(secondary));
-                out.property(2 * place + 1, |out| out.u32(primary));
+    pub(crate) fn decode(r: &mut Reader<'_>, version: Version) -> Result<Self> {
+        if version < Version::V1_4 {
+            Self::decode_words(r)
+        } else {
+            Self::decode_properties(r)
+        }
+    }
+
+    pub(crate) fn encode_words(&self, out: &mut Vec<u8>) {
+        for word in self.pairs().as_flattened() {
+            out.u32(word.unwrap_or(0));
+        }
+    }
+
+    pub(crate) fn encode_properties(&self, out: &mut Vec<u8>) {
+        let words = self
+            .pairs()
+            .map(|[primary, secondary]| [secondary, primary]);
+        for (kind, word) in (0..).zip(words.as_flattened()) {
+            if let Some(word) = word {
+                out.property(kind, |out| out.u32(*word));
             }
         }
-        if version >= Version::V1_4 {
-            for (kind, value) in &self.other {
-                out.property(*kind, |out| out.bytes(value));
-            }
+        for (kind, value) in &self.other {
+            out.property(*kind, |out| out.bytes(value));
+        }
+    }
+
+    pub(crate) fn encode(&self, version: Version, out: &mut Vec<u8>) {
+        if version < Version::V1_4 {
+            self.encode_words(out);
+        } else {
+            self.encode_properties(out);
         }
     }
 }

@@ -113,6 +113,16 @@ impl<'a> Reader<'a> {
         Ok(Duration::new(seconds.into(), self.u32()?))
     }
 
+    /// The same, where Open vSwitch has all ones for what it does not know.
+    pub(crate) fn duration_if_known(&mut self) -> Result<Option<Duration>> {
+        let mut unknown = self.clone();
+        if unknown.u64()? == u64::MAX {
+            *self = unknown;
+            return Ok(None);
+        }
+        self.duration().map(Some)
+    }
+
     pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8]> {
         self.parse(take(count))
     }
@@ -221,6 +231,15 @@ pub(crate) trait Put {
     fn bytes(&mut self, bytes: &[u8]);
     /// Seconds, at most `u32::MAX`, and nanoseconds.
     fn duration(&mut self, duration: Duration);
+
+    /// The same, with all ones for what is not known.
+    fn duration_if_known(&mut self, duration: Option<Duration>) {
+        match duration {
+            Some(duration) => self.duration(duration),
+            None => self.u64(u64::MAX),
+        }
+    }
+
     fn zeros(&mut self, count: usize);
     /// Zeros until what began at `start` is a multiple of eight long.
     fn pad(&mut self, start: usize);

@@ -2,32 +2,46 @@
 //! and 7.5.1).
 
 use crate::{
-    codec::{Put, Reader, Result},
+    codec::{Put, Reader},
     header::Version,
 };
 
 const OFPHET_VERSIONBITMAP: u16 = 1;
 
 /// The versions that one side speaks.
+///
+/// A hello may hold anything besides its version bitmap, and what cannot be read is to be passed
+/// over (OpenFlow 1.3.5, 7.5.1). So its body is kept as it came.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Hello {
-    /// Bit `1 << n` stands for version `n`; `None` from a peer that sends
-    /// only the greatest version it speaks, in the header.
-    pub versions: Option<u32>,
+    body: Vec<u8>,
 }
 
 impl Hello {
     /// A hello for these versions.
     pub fn new(versions: &[Version]) -> Self {
-        Self {
-            versions: Some(bitmap(versions)),
+        let mut body = Vec::new();
+        body.property(OFPHET_VERSIONBITMAP, |out| out.u32(bitmap(versions)));
+        Self { body }
+    }
+
+    /// Bit `1 << n` stands for version `n`; `None` from a peer that sends
+    /// only the greatest version it speaks, in the header.
+    pub fn versions(&self) -> Option<u32> {
+        let mut r = Reader::new("ofp_hello", &self.body);
+        while let Ok((kind, mut element)) = r.property("ofp_hello_elem") {
+            if kind == OFPHET_VERSIONBITMAP {
+                // More words stand for versions above 31, which do not exist.
+                return element.u32().ok();
+            }
         }
+        None
     }
 
     /// The version both sides shall speak: the greatest of `ours` that the
     /// peer knows too. `header` is the version in the header of its hello.
     pub fn negotiate(&self, ours: &[Version], header: Version) -> Option<Version> {
-        if let Some(theirs) = self.versions {
+        if let Some(theirs) = self.versions() {
             let common = ours.iter().filter(|&&v| theirs & bitmap(&[v]) != 0);
             return common.copied().max();
         }
@@ -36,22 +50,14 @@ impl Hello {
         ours.contains(&smaller).then_some(smaller)
     }
 
-    pub(crate) fn decode(r: &mut Reader<'_>) -> Result<Self> {
-        let mut hello = Self::default();
-        while !r.is_empty() {
-            let (kind, mut element) = r.property("ofp_hello_elem")?;
-            if kind == OFPHET_VERSIONBITMAP && !element.is_empty() {
-                // More words stand for versions above 31, which do not exist.
-                hello.versions = Some(element.u32()?);
-            }
+    pub(crate) fn decode(r: &mut Reader<'_>) -> Self {
+        Self {
+            body: r.take_rest().to_vec(),
         }
-        Ok(hello)
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        if let Some(versions) = self.versions {
-            out.property(OFPHET_VERSIONBITMAP, |out| out.u32(versions));
-        }
+        out.bytes(&self.body);
     }
 }
 
@@ -89,10 +95,17 @@ mod tests {
         assert_eq!(negotiate(Version::V1_0), None);
     }
 
+    /// As Open vSwitch's tests have it: what cannot be read is no reason to hang up.
     #[test]
-    fn unknown_elements_are_passed_over() {
-        let bytes = [0, 9, 0, 5, 1, 0, 0, 0, 0, 1, 0, 8, 0, 0, 0, 0x30];
-        let hello = Hello::decode(&mut Reader::new("ofp_hello", &bytes));
-        assert_eq!(hello.unwrap().versions, Some(0x30));
+    fn what_is_not_a_bitmap_is_passed_over() {
+        let versions = |body: &[u8]| Hello::decode(&mut Reader::new("ofp_hello", body)).versions();
+        let unknown_first = [0, 9, 0, 5, 1, 0, 0, 0, 0, 1, 0, 8, 0, 0, 0, 0x30];
+        assert_eq!(versions(&unknown_first), Some(0x30));
+        assert_eq!(
+            versions(&[0, 1, 0, 8, 0, 0, 0, 0xf0, b'a', b'b']),
+            Some(0xf0)
+        );
+        assert_eq!(versions(b"extra data\n"), None);
+        assert_eq!(versions(&[0, 1, 0, 4]), None);
     }
 }

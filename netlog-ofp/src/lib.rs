@@ -41,7 +41,7 @@
 //!             Body::SetControllerId(42),
 //!             Body::SetPacketInFormat(PacketInFormat::NXT_PACKET_IN2),
 //!             Body::SetAsync(AsyncConfig {
-//!                 packet_in: [1 << PacketInReason::ACTION.0, 0],
+//!                 packet_in: [Some(1 << PacketInReason::ACTION.0); 2],
 //!                 ..AsyncConfig::default()
 //!             }),
 //!         ],
@@ -119,7 +119,8 @@
 //!
 //! Sources: the OpenFlow Switch Specifications 1.3.5 and 1.4.1, and Open
 //! vSwitch 3.1's `nicira-ext.h`, ovs-fields(7) and ovs-actions(7). Recorded
-//! messages of a real switch are the tests' ground truth.
+//! messages of a real switch, what Open vSwitch reads in ours, and the bytes of
+//! its own tests are the tests' ground truth: `MESSAGES.md` has a table.
 
 #![forbid(unsafe_code)]
 

@@ -16,7 +16,8 @@ use crate::{
         ONFT_FLOW_MONITOR_PAUSED, ONFT_FLOW_MONITOR_RESUMED,
     },
     nicira::{
-        self, NICIRA, NXT_SET_ASYNC_CONFIG2, NXT_SET_CONTROLLER_ID, NXT_SET_PACKET_IN_FORMAT, ONF,
+        self, NICIRA, NXT_FLOW_REMOVED, NXT_SET_ASYNC_CONFIG, NXT_SET_ASYNC_CONFIG2,
+        NXT_SET_CONTROLLER_ID, NXT_SET_PACKET_IN_FORMAT, ONF,
     },
     packet_in::PacketInFormat,
     packet_out::PacketOut,
@@ -131,9 +132,14 @@ pub enum Body {
     /// Send me what `controller` actions send to this id
     /// (`NXT_SET_CONTROLLER_ID`).
     SetControllerId(u16),
+    /// A flow is gone, told in Nicira's layout (`NXT_FLOW_REMOVED`), which has no hard timeout.
+    NxtFlowRemoved(FlowRemoved),
+    /// Send me these asynchronous messages, in the words of OpenFlow 1.3
+    /// (`NXT_SET_ASYNC_CONFIG`, in every version).
+    NxtSetAsyncConfig(AsyncConfig),
     /// Send me these asynchronous messages, in the properties of OpenFlow 1.4
     /// (`NXT_SET_ASYNC_CONFIG2`; Open vSwitch takes it up to 1.3).
-    SetAsyncConfig2(AsyncConfig),
+    NxtSetAsyncConfig2(AsyncConfig),
     /// End a flow monitor. With OpenFlow 1.4 this is written as a
     /// [`FlowMonitorRequest`] and read as one.
     FlowMonitorCancel(u32),
@@ -204,7 +210,9 @@ impl Body {
             | Self::RequestForward(_)
             | Self::SetPacketInFormat(_)
             | Self::SetControllerId(_)
-            | Self::SetAsyncConfig2(_)
+            | Self::NxtFlowRemoved(_)
+            | Self::NxtSetAsyncConfig(_)
+            | Self::NxtSetAsyncConfig2(_)
             | Self::FlowMonitorCancel(_)
             | Self::FlowMonitorPaused
             | Self::FlowMonitorResumed
@@ -226,7 +234,7 @@ impl Body {
         let r = &mut reader;
         let native_bundles = version >= Version::V1_4;
         let body = match message.message_type() {
-            Type::HELLO => Self::Hello(Hello::decode(r)?),
+            Type::HELLO => Self::Hello(Hello::decode(r)),
             Type::ERROR => Self::Error(ErrorMessage::decode(r)?),
             Type::ECHO_REQUEST => Self::EchoRequest(r.take_rest().to_vec()),
             Type::ECHO_REPLY => Self::EchoReply(r.take_rest().to_vec()),
@@ -296,9 +304,15 @@ impl Body {
                 (NICIRA, NXT_SET_CONTROLLER_ID) => {
                     Some(Self::SetControllerId(nicira::decode_controller_id(r)?))
                 }
-                (NICIRA, NXT_SET_ASYNC_CONFIG2) => Some(Self::SetAsyncConfig2(
-                    AsyncConfig::decode(r, Version::V1_4)?,
-                )),
+                (NICIRA, NXT_FLOW_REMOVED) => {
+                    Some(Self::NxtFlowRemoved(FlowRemoved::decode_nxt(r)?))
+                }
+                (NICIRA, NXT_SET_ASYNC_CONFIG) => {
+                    Some(Self::NxtSetAsyncConfig(AsyncConfig::decode_words(r)?))
+                }
+                (NICIRA, NXT_SET_ASYNC_CONFIG2) => {
+                    Some(Self::NxtSetAsyncConfig2(AsyncConfig::decode_properties(r)?))
+                }
                 (ONF, ONFT_BUNDLE_CONTROL) if version == Version::V1_3 => {
                     Some(Self::BundleControl(BundleControl::decode(r)?))
                 }
@@ -393,9 +407,17 @@ impl Body {
                 experimenter(NICIRA, NXT_SET_CONTROLLER_ID, out);
                 nicira::encode_controller_id(*id, out);
             }
-            Self::SetAsyncConfig2(config) => {
+            Self::NxtFlowRemoved(removed) => {
+                experimenter(NICIRA, NXT_FLOW_REMOVED, out);
+                removed.encode_nxt(out);
+            }
+            Self::NxtSetAsyncConfig(config) => {
+                experimenter(NICIRA, NXT_SET_ASYNC_CONFIG, out);
+                config.encode_words(out);
+            }
+            Self::NxtSetAsyncConfig2(config) => {
                 experimenter(NICIRA, NXT_SET_ASYNC_CONFIG2, out);
-                config.encode(Version::V1_4, out);
+                config.encode_properties(out);
             }
             Self::FlowMonitorCancel(id) if native_bundles => {
                 MultipartRequest::FlowMonitor(vec![FlowMonitorRequest::delete(*id)])

@@ -11,7 +11,9 @@ pub const NICIRA: u32 = 0x0000_2320;
 /// The experimenter id of the Open Networking Foundation.
 pub const ONF: u32 = 0x4f4e_4600;
 
+pub(crate) const NXT_FLOW_REMOVED: u32 = 14;
 pub(crate) const NXT_SET_PACKET_IN_FORMAT: u32 = 16;
+pub(crate) const NXT_SET_ASYNC_CONFIG: u32 = 19;
 pub(crate) const NXT_SET_CONTROLLER_ID: u32 = 20;
 pub(crate) const NXT_SET_ASYNC_CONFIG2: u32 = 27;
 

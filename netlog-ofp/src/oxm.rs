@@ -389,6 +389,13 @@ impl Match {
         fields.all(Oxm::decode).map(Self)
     }
 
+    /// Reads `length` bytes of fields and their padding: an `nx_match`, which has no header.
+    pub(crate) fn decode_nxm(r: &mut Reader<'_>, length: u16) -> Result<Self> {
+        let mut fields = r.sub("nx_match", length.into())?;
+        r.skip(crate::codec::padding(length.into()))?;
+        fields.all(Oxm::decode).map(Self)
+    }
+
     /// Writes an `ofp_match`: type, length, fields and padding.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.property(OFPMT_OXM, |out| self.encode_fields(out));

@@ -205,7 +205,7 @@ fn config() -> Config {
     Config {
         setup: vec![Body::SetAsync(
             AsyncConfig {
-                flow_removed: [any, any],
+                flow_removed: [Some(any); 2],
                 ..AsyncConfig::default()
             }
             .with_request_forward(1 << RequestForwardReason::METER_MOD.0),

@@ -93,7 +93,7 @@ impl Thread {
                 Body::SetControllerId(CONTROLLER_ID),
                 Body::SetPacketInFormat(PacketInFormat::NXT_PACKET_IN2),
                 Body::SetAsync(AsyncConfig {
-                    packet_in: [action, action],
+                    packet_in: [Some(action); 2],
                     ..AsyncConfig::default()
                 }),
             ],

@@ -15,8 +15,8 @@ use crate::{
 pub struct PortStats {
     /// Which port.
     pub port_no: PortNo,
-    /// How long it has been there.
-    pub duration: Duration,
+    /// How long it has been there, if the switch knows.
+    pub duration: Option<Duration>,
     /// Packets received.
     pub rx_packets: u64,
     /// Packets sent.
@@ -46,7 +46,7 @@ impl PortStats {
             let mut r = r.body("ofp_port_stats", length, 2)?;
             r.skip(2)?;
             let port_no = PortNo(r.u32()?);
-            let duration = r.duration()?;
+            let duration = r.duration_if_known()?;
             let mut stats = Self::decode_counters(&mut r, port_no)?;
             stats.duration = duration;
             stats.medium = r.take_rest().to_vec();
@@ -56,14 +56,14 @@ impl PortStats {
         r.skip(4)?;
         let mut stats = Self::decode_counters(r, port_no)?;
         stats.medium = r.take(32)?.to_vec();
-        stats.duration = r.duration()?;
+        stats.duration = r.duration_if_known()?;
         Ok(stats)
     }
 
     fn decode_counters(r: &mut Reader<'_>, port_no: PortNo) -> Result<Self> {
         Ok(Self {
             port_no,
-            duration: Duration::ZERO,
+            duration: None,
             rx_packets: r.u64()?,
             tx_packets: r.u64()?,
             rx_bytes: r.u64()?,
@@ -81,7 +81,7 @@ impl PortStats {
         if version >= Version::V1_4 {
             out.zeros(4);
             out.u32(self.port_no.0);
-            out.duration(self.duration);
+            out.duration_if_known(self.duration);
             self.encode_counters(out);
             out.bytes(&self.medium);
             out.set_length(start, start);
@@ -92,7 +92,7 @@ impl PortStats {
             out.bytes(&self.medium);
             // The counters of the medium are always four in 1.3.
             out.resize(start + 104, 0);
-            out.duration(self.duration);
+            out.duration_if_known(self.duration);
         }
     }
 
