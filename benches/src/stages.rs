@@ -321,7 +321,7 @@ fn pipeline(input: Input, ports: u32, layout: Layout) -> Result<Work, Box<dyn Er
     Ok(Box::new(move |more| {
         work(more);
         records += more as u64;
-        let recorded = ledger.total(|port| port.events.recorded.get());
+        let recorded = ledger.totals().recorded;
         assert_eq!(
             recorded, records,
             "every session is new, and a rule allows it"

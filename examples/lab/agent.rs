@@ -2,7 +2,9 @@
 
 use std::env;
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -250,6 +252,29 @@ impl<'a> Agent<'a> {
             expected: "JSON".to_owned(),
             got: format!("{error}: {text}"),
         })
+    }
+
+    /// The body of what the agent's API answers.
+    pub fn get(&self, path: &str) -> Result<Value, LabError> {
+        let mut answer = String::new();
+        UnixStream::connect(self.file("api.sock"))
+            .and_then(|mut api| {
+                write!(
+                    api,
+                    "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\
+                     X-Auth-Token: operator\r\n\r\n"
+                )?;
+                api.read_to_string(&mut answer)
+            })
+            .attempt(|| format!("get {path}"))?;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        let read = serde_json::from_str(body).ok();
+        read.filter(|_| head.starts_with("HTTP/1.1 200 "))
+            .ok_or_else(|| LabError::Unexpected {
+                what: format!("the answer to GET {path}"),
+                expected: "JSON".to_owned(),
+                got: answer.clone(),
+            })
     }
 
     /// The security event log, where the agent finds it.

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use netlog_lab::frames::Ends;
-use netlog_lab::{Agent, BR_INT, Family, LIMIT, Lab, Options, Site, host, until};
+use netlog_lab::{Agent, BR_INT, Family, LIMIT, Lab, LabError, Options, Site, host, until};
 use serde_json::Value;
 
 const LIMITS: &str = "[network_log]\nrate_limit = 100\nburst_limit = 25\n";
@@ -87,23 +87,25 @@ fn flood_and_sessions(lab: &Lab) -> usize {
     SECONDS as usize
 }
 
+/// A number, or all of those that it is split into by reasons.
 fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("{value}"))
+    match value {
+        Value::Object(reasons) => reasons.values().map(number).sum(),
+        value => value.as_u64().unwrap_or_else(|| panic!("{value}")),
+    }
 }
 
-fn sum(value: &Value) -> u64 {
-    value.as_object().unwrap().values().map(number).sum()
-}
-
-/// Waits until nothing is on its way, and sees to it that the law holds for the bridge and for
-/// each port. Returns the totals, and the ports by name.
+/// Waits until nothing is on its way, and sees to it that the law holds for the bridge, for each
+/// port and for each log flow. Returns the totals, and the ports by name.
 fn settled(agent: &Agent<'_>) -> (Value, BTreeMap<String, Value>) {
     // What the switch died too early to count is settled once it was asked for a while.
     let status = until(LIMIT * 4, "the ledger to settle", || {
         let status = agent.status()?;
         let totals = &status["totals"];
         let settled = totals["unsettled"] == 0 && totals["pending"] == 0;
-        Ok(settled.then_some(status))
+        // What one log flow has too many, another may lack.
+        let of_flows = flows(agent)?.iter().all(|flow| flow["unsettled"] == 0);
+        Ok((settled && of_flows).then_some(status))
     })
     .unwrap_or_else(|error| {
         let said = agent.stderr().unwrap();
@@ -120,6 +122,24 @@ fn settled(agent: &Agent<'_>) -> (Value, BTreeMap<String, Value>) {
             (vm.unwrap().name.to_owned(), port.clone())
         })
         .collect();
+    for flow in flows(agent).unwrap() {
+        let n = |member: &str| number(&flow[member]);
+        assert_eq!(
+            n("matched") + n("uncounted"),
+            n("metered") + n("received") + n("lost_in_switch"),
+            "{flow:#}"
+        );
+        println!(
+            "log flow {} ({}): {} matched (+ {} uncounted) = {} metered + {} received + {} lost",
+            flow["cookie"].as_str().unwrap(),
+            flow["kind"].as_str().unwrap(),
+            n("matched"),
+            n("uncounted"),
+            n("metered"),
+            n("received"),
+            n("lost_in_switch"),
+        );
+    }
     for (name, of) in ports.iter().chain([(&"all".to_owned(), &totals)]) {
         let n = |member: &str| number(&of[member]);
         assert_eq!(
@@ -127,13 +147,9 @@ fn settled(agent: &Agent<'_>) -> (Value, BTreeMap<String, Value>) {
             n("metered") + n("received") + n("lost_in_switch"),
             "{name}: {of:#}"
         );
-        let of_reasons = |member: &str| match &of[member] {
-            reasons @ Value::Object(_) => sum(reasons),
-            total => number(total),
-        };
         assert_eq!(
             n("events"),
-            n("folded") + of_reasons("suppressed") + n("written") + of_reasons("failed"),
+            n("folded") + n("suppressed") + n("written") + n("failed"),
             "{name}: {of:#}"
         );
         println!(
@@ -146,9 +162,9 @@ fn settled(agent: &Agent<'_>) -> (Value, BTreeMap<String, Value>) {
             n("lost_in_switch"),
             n("events"),
             n("folded"),
-            of_reasons("suppressed"),
+            n("suppressed"),
             n("written"),
-            of_reasons("failed"),
+            n("failed"),
             of["windows"]
         );
     }
@@ -164,6 +180,21 @@ fn settled(agent: &Agent<'_>) -> (Value, BTreeMap<String, Value>) {
     (totals, ports)
 }
 
+/// What the ledger has of each log flow of each port.
+fn flows(agent: &Agent<'_>) -> Result<Vec<Value>, LabError> {
+    let ledger = agent.get("/v1/ledger")?;
+    let mut flows = Vec::new();
+    for port in ledger["ports"].as_array().unwrap() {
+        let of_port = port["flows"].as_array().unwrap();
+        for member in ["matched", "metered", "received", "lost_in_switch"] {
+            let sum: u64 = of_port.iter().map(|flow| number(&flow[member])).sum();
+            assert_eq!(sum, number(&port[member]), "{member} of {port:#}");
+        }
+        flows.extend(of_port.clone());
+    }
+    Ok(flows)
+}
+
 /// What became of the events of the log object with this id: how many there were, and how many of
 /// them were folded, suppressed, written and failed.
 fn events_of_log(status: &Value, id: &str) -> [u64; 5] {
@@ -174,15 +205,34 @@ fn events_of_log(status: &Value, id: &str) -> [u64; 5] {
 
 /// How many packets all log flows matched, as the switch says.
 fn matched(lab: &Site) -> u64 {
+    matched_by_flow(lab).values().sum()
+}
+
+/// How many packets each log flow matched, as the switch says, by the cookie.
+fn matched_by_flow(lab: &Site) -> BTreeMap<String, u64> {
     let text = lab
         .ovs_ofctl(&["dump-flows", "--no-names", BR_INT])
         .unwrap();
     let ours = text.lines().filter(|flow| flow.contains("cookie=0x6e4c"));
-    ours.map(|flow| -> u64 {
-        let packets = flow.split_once("n_packets=").unwrap().1;
-        packets.split(',').next().unwrap().parse().unwrap()
+    let field = |flow: &str, name: &str| -> String {
+        let rest = flow.split_once(name).unwrap().1;
+        rest.split(',').next().unwrap().to_owned()
+    };
+    ours.map(|flow| {
+        let packets = field(flow, "n_packets=");
+        (field(flow, "cookie="), packets.parse().unwrap())
     })
-    .sum()
+    .collect()
+}
+
+/// How many packets the meter of the log flow with this cookie cut, as the switch says.
+fn cut(lab: &Site, cookie: &str) -> u64 {
+    let bits = u64::from_str_radix(cookie.trim_start_matches("0x"), 16).unwrap();
+    let id = 0x6e00_0000 | (bits >> 32 & 0x7) << 21 | (bits & 0x1f_ffff);
+    let meter = format!("meter={id}");
+    let stats = lab.ovs_ofctl(&["meter-stats", BR_INT, &meter]).unwrap();
+    let band = stats.split_once("0: packet_count:").unwrap().1;
+    band.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 /// The gaps in the audit log: count by source and reason, and whether all are exact.
@@ -235,6 +285,14 @@ fn a_flood_costs_nobody_else_an_event_and_each_packet_is_accounted_for() {
     assert_eq!(records, number(&totals["written"]));
     assert!(records <= 100 * took + 26, "{records} in {took} s");
     assert_eq!(number(&totals["matched"]), matched(&lab));
+    let by_flow = matched_by_flow(&lab);
+    for flow in flows(&agent).unwrap() {
+        let cookie = flow["cookie"].as_str().unwrap();
+        assert_eq!(number(&flow["matched"]), by_flow[cookie], "{flow:#}");
+        assert_eq!(number(&flow["metered"]), cut(&lab, cookie), "{flow:#}");
+        // Only what vm1 drops comes in a flood, and nothing else of it is cut.
+        assert_eq!(number(&flow["metered"]) > 0, flow["kind"] == "drop");
+    }
     assert_eq!(ports["vm1"]["windows"]["5 min"], "GAP");
     assert_eq!(ports["vm2"]["windows"]["5 min"], "OK");
 
@@ -270,6 +328,8 @@ fn log_objects_that_overlap_have_each_its_own_events() {
     let own = |agent: &Agent<'_>, id: &str| {
         settled(agent);
         let events = events_of_log(&agent.status().unwrap(), id);
+        let ledger = agent.get("/v1/ledger").unwrap();
+        assert_eq!(events_of_log(&ledger, id), events, "{ledger:#}");
         let records = agent.records().unwrap();
         let named = records
             .iter()
@@ -293,6 +353,15 @@ fn log_objects_that_overlap_have_each_its_own_events() {
     assert_eq!(own(&agent, &all), [40, 4, 0, 36, 0]);
     assert_eq!(own(&agent, &accept), [7, 4, 0, 3, 0]);
     assert_eq!(own(&agent, &drop), [30, 0, 0, 30, 0]);
+    // What the switch counted is split by what each wants: log flows of sessions or of drops.
+    let status = agent.status().unwrap();
+    let received = |id: &str| {
+        let logs = status["logs"].as_array().unwrap();
+        let log = logs.iter().find(|log| log["log_id"] == id).unwrap();
+        number(&log["received"])
+    };
+    assert_eq!(received(&drop), 30);
+    assert_eq!(received(&all), number(&status["totals"]["received"]));
 
     // What is over both limits is suppressed for both, and the third knows nothing of it.
     for log in ["All", "Drops"] {

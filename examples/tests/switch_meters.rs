@@ -58,6 +58,14 @@ fn log_flows(lab: &Site) -> Vec<String> {
     text.lines().filter(ours).map(str::to_owned).collect()
 }
 
+/// The meter of the log flow of this kind of a port.
+const fn meter(kind: u32, slot: u32) -> u32 {
+    0x6e00_0000 | kind << 21 | slot
+}
+
+/// The kind of the log flow that reports what a port drops.
+const DROP: u32 = 3;
+
 /// How many packets the meter with this id cut.
 fn cut(lab: &Site, id: u32) -> u64 {
     let stats = lab
@@ -67,13 +75,21 @@ fn cut(lab: &Site, id: u32) -> u64 {
     band.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// What the agent counts of the port of a VM.
-fn received(agent: &Agent<'_>, vm: &str) -> u64 {
-    let status = agent.status().unwrap();
+/// What the agent counts of the log flow of this kind of the port of a VM.
+fn flow(agent: &Agent<'_>, vm: &str, kind: &str, member: &str) -> u64 {
+    let ledger = agent.get("/v1/ledger").unwrap();
     let id = host(vm).unwrap().port_id;
-    let ports = status["ports"].as_array().unwrap();
-    let port = ports.iter().find(|port| port["port_id"] == id).unwrap();
-    port["received"].as_u64().unwrap()
+    let ports = ledger["ports"].as_array().unwrap();
+    let port = ports.iter().find(|port| port["port_id"] == id);
+    let flows = port.and_then(|port| port["flows"].as_array());
+    let flow = flows.and_then(|flows| flows.iter().find(|flow| flow["kind"] == kind));
+    // Before anything came there is none.
+    flow.map_or(0, |flow| flow[member].as_i64().unwrap().unsigned_abs())
+}
+
+/// How many of the packets that the port of a VM dropped were received.
+fn received(agent: &Agent<'_>, vm: &str) -> u64 {
+    flow(agent, vm, "drop", "received")
 }
 
 /// Sends a SYN from each of `count` ports of ext1 to `to`, which drops it.
@@ -92,7 +108,7 @@ fn wait_for_report(agent: &Agent<'_>, named: &str) {
     .unwrap_or_else(|error| panic!("{error}\n{}", agent.stderr().unwrap()));
 }
 
-/// How many packets the log flows of a port matched.
+/// How many packets the log flow matched that reports what a port drops.
 fn matched(lab: &Site, slot: u32) -> u64 {
     let text = lab
         .ovs_ofctl(&["dump-flows", "--no-names", BR_INT])
@@ -101,7 +117,8 @@ fn matched(lab: &Site, slot: u32) -> u64 {
         |flow: &str, name: &str| Some(flow.split_once(name)?.1.split(',').next()?.to_owned());
     let count = |flow: &str| -> Option<u64> {
         let cookie = field(flow, "cookie=0x6e4c")?;
-        let is_its = u64::from_str_radix(&cookie, 16).ok()? & 0xffff_ffff == u64::from(slot);
+        let bits = u64::from_str_radix(&cookie, 16).ok()?;
+        let is_its = bits & 0xff_ffff_ffff == u64::from(DROP) << 32 | u64::from(slot);
         field(flow, "n_packets=").filter(|_| is_its)?.parse().ok()
     };
     text.lines().filter_map(count).sum()
@@ -110,8 +127,10 @@ fn matched(lab: &Site, slot: u32) -> u64 {
 /// Sees to it that both ports' packet-ins are limited, and that each packet is accounted for.
 fn assert_limited(lab: &Lab, agent: &Agent<'_>, first: u16) {
     for (slot, vm) in [(1, "vm1"), (2, "vm2")] {
-        let id = 0x6e00_0000 + slot;
-        let counts = || [matched(lab, slot), cut(lab, id), received(agent, vm)];
+        let counts = || {
+            let cut = cut(lab, meter(DROP, slot));
+            [matched(lab, slot), cut, received(agent, vm)]
+        };
         let before = counts();
         flood(lab, vm, first, 1000);
         let [matched, cut, passed] = until(LIMIT, "every packet to be counted", || {
@@ -134,7 +153,7 @@ fn meters_that_others_delete_or_change_are_set_again() {
     let agent = start(&lab);
     let before = meters(&lab).unwrap();
     let set = "pktps burst stats bands=type=drop rate=100 burst_size=125";
-    assert_eq!(ours(&lab).unwrap().len(), 2, "{before:?}");
+    assert_eq!(ours(&lab).unwrap().len(), 10, "{before:?}");
     assert!(
         ours(&lab).unwrap().values().all(|of| of == set),
         "{before:?}"
@@ -149,24 +168,24 @@ fn meters_that_others_delete_or_change_are_set_again() {
     let id = *ours(&lab).unwrap().keys().next().unwrap();
     let change = format!("meter={id},pktps,burst,stats,band=type=drop,rate=1,burst_size=1");
     lab.ovs_ofctl(&["mod-meter", BR_INT, &change]).unwrap();
-    wait_for_report(&agent, "the meters of 1 ports were changed");
+    wait_for_report(&agent, "1 meters of 1 ports were changed");
     assert_eq!(meters(&lab).unwrap(), before);
 
     lab.ovs_ofctl(&["del-meter", BR_INT, &format!("meter={id}")])
         .unwrap();
-    wait_for_report(&agent, "the meters of 1 ports were gone");
+    wait_for_report(&agent, "1 meters of 1 ports were gone");
     assert_eq!(meters(&lab).unwrap(), before);
 
     // Others' are not for us to put back.
     lab.ovs_ofctl(&["del-meters", BR_INT]).unwrap();
-    wait_for_report(&agent, "the meters of 2 ports were gone");
+    wait_for_report(&agent, "10 meters of 2 ports were gone");
     assert_eq!(meters(&lab).unwrap(), ours(&lab).unwrap());
     assert_limited(&lab, &agent, 12_000);
     for report in agent
         .stderr()
         .unwrap()
         .lines()
-        .filter(|line| line.contains("the meters of"))
+        .filter(|line| line.contains(" meters of "))
     {
         println!("{report}");
     }
@@ -191,7 +210,7 @@ fn limits_change_at_run_time_without_a_gap() {
     };
     reload(
         "[network_log]\nrate_limit = 2000\n",
-        2,
+        10,
         "rate=2000 burst_size=2025",
     );
     assert_eq!(log_flows(&lab), flows);
@@ -201,7 +220,7 @@ fn limits_change_at_run_time_without_a_gap() {
             .iter()
             .all(|flow| !flow.contains("meter_id="))
     );
-    reload(LIMITS, 2, "rate=100 burst_size=125");
+    reload(LIMITS, 10, "rate=100 burst_size=125");
     until(LIMIT, "the flows to report through meters again", || {
         Ok((log_flows(&lab) == flows).then_some(()))
     })
@@ -250,6 +269,34 @@ fn a_flood_on_one_port_costs_no_other_its_events() {
         quiet.len()
     );
     assert!(received(&agent, "vm1") < 5000);
+    agent.terminate().unwrap();
+    lab.stop().unwrap();
+}
+
+#[test]
+fn a_flood_of_drops_keeps_no_session_of_the_same_port_from_the_agent() {
+    const SESSIONS: u64 = 20;
+    let lab = lab();
+    let agent = start(&lab);
+    for _ in 0..SESSIONS {
+        flood(&lab, "vm1", 10_000, 2000);
+        lab.tcp_exchange("ext1", "vm1", Family::V4, 22, 1).unwrap();
+    }
+    let counted = |kind: &str, member: &str| flow(&agent, "vm1", kind, member);
+    until(LIMIT, "every packet to be counted", || {
+        let kinds = ["ingress-accept", "drop"];
+        let settled = kinds.map(|kind| counted(kind, "unsettled") == 0);
+        let matched = counted("ingress-accept", "matched");
+        Ok((settled == [true; 2] && matched >= SESSIONS).then_some(()))
+    })
+    .unwrap_or_else(|error| panic!("{error}: {}", agent.get("/v1/ledger").unwrap()));
+    for kind in ["ingress-accept", "drop"] {
+        let [matched, metered, received] =
+            ["matched", "metered", "received"].map(|member| counted(kind, member));
+        println!("{kind}: {matched} matched = {metered} metered + {received} received");
+        assert_eq!(matched, metered + received);
+        assert_eq!(metered > 0, kind == "drop");
+    }
     agent.terminate().unwrap();
     lab.stop().unwrap();
 }

@@ -35,7 +35,14 @@ impl FlowKind {
         Self::SameHostDrop,
     ];
 
-    const fn from_bits(bits: u8) -> Option<Self> {
+    /// The place of this kind in an array of all kinds, in the order of [`ALL`](Self::ALL).
+    pub const fn index(self) -> usize {
+        // Kinds are numbered from 1.
+        self as usize - 1
+    }
+
+    /// The kind with this number.
+    pub const fn from_bits(bits: u8) -> Option<Self> {
         match bits {
             1 => Some(Self::EgressAccept),
             2 => Some(Self::IngressAccept),

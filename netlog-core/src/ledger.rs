@@ -139,9 +139,14 @@ pub struct EventFigures {
 }
 
 impl EventFigures {
+    /// Events that a limit refused.
+    pub fn refused(&self) -> u64 {
+        self.suppressed + self.log_limited
+    }
+
     /// Events whose fate is not known yet: they wait in the limiter's queue or for the sink.
     pub fn pending(&self) -> u64 {
-        let ended = self.folded + self.suppressed + self.log_limited + self.written + self.failed;
+        let ended = self.folded + self.refused() + self.written + self.failed;
         self.events.saturating_sub(ended)
     }
 
@@ -180,14 +185,26 @@ pub struct PortCounters {
 impl PortCounters {
     /// Packet-ins that the port's log flow of this kind sent.
     pub fn received(&self, kind: FlowKind) -> &Counter {
-        // Kinds are numbered from 1.
-        &self.received[kind as usize - 1]
+        &self.received[kind.index()]
     }
 
     /// Packet-ins that the port's log flows sent.
     pub fn received_total(&self) -> u64 {
         self.received.iter().map(Counter::get).sum()
     }
+}
+
+/// What became of packet-ins and events, of several ports together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Packet-ins that log flows sent.
+    pub received: u64,
+    /// Events that became a record.
+    pub recorded: u64,
+    /// Events that the known rules did not explain.
+    pub drifted: u64,
+    /// What became of all events.
+    pub events: EventFigures,
 }
 
 /// Whose an event is.
@@ -267,9 +284,18 @@ impl Ledger {
         }
     }
 
-    /// The sum of one number over all ports.
-    pub fn total(&self, number: impl Fn(&PortCounters) -> u64) -> u64 {
-        self.ports().iter().map(|port| number(port)).sum()
+    /// What became of packet-ins and events, of all ports together.
+    pub fn totals(&self) -> Totals {
+        let ports = self.ports();
+        ports.iter().fold(Totals::default(), |totals, port| {
+            let events = port.events.read();
+            Totals {
+                received: totals.received + port.received_total(),
+                recorded: totals.recorded + port.events.recorded.get(),
+                drifted: totals.drifted + port.drifted.get(),
+                events: totals.events.plus(events),
+            }
+        })
     }
 
     /// The counters of all ports, by slot, for as long as no port is new.
@@ -290,7 +316,15 @@ mod tests {
         seventh.events.total.add(2);
         ledger.port(1000).events.total.add(3);
         assert_eq!(ledger.port(7).events.total.get(), 2);
-        assert_eq!(ledger.total(|port| port.events.total.get()), 5);
-        assert_eq!(ledger.total(|port| port.events.folded.get()), 0);
+        ledger.port(7).received(FlowKind::Drop).add(4);
+        let expected = Totals {
+            received: 4,
+            events: EventFigures {
+                events: 5,
+                ..EventFigures::default()
+            },
+            ..Totals::default()
+        };
+        assert_eq!(ledger.totals(), expected);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use netlog_core::ledger::PortCounters;
+use netlog_core::ledger::{EventFigures, PortCounters, Totals};
 use netlog_sink::{Counts, Reason};
 
 use super::status::{LoggedPort, Status};
@@ -21,10 +21,12 @@ fn port(port: &LoggedPort) -> Label {
 type Read = fn(&PortCounters) -> u64;
 
 /// What the limits of the host and of log objects refuse, by their names in `netlog status`.
-const SUPPRESSED: [(&str, Read); 2] = [
-    ("rate-limit", |port| port.events.suppressed.get()),
-    ("log-limit", |port| port.events.log_limited.get()),
-];
+const fn suppressed(events: &EventFigures) -> [(&'static str, u64); 2] {
+    [
+        ("rate-limit", events.suppressed),
+        ("log-limit", events.log_limited),
+    ]
+}
 
 impl Status {
     /// Every family with what it counts now; `port_series` ports have series of their own.
@@ -122,12 +124,12 @@ impl Status {
             .is(figures.heals.get()),
             Family::counter(
                 "netlog_meter_heals",
-                "Meters of ports that were put back after others had deleted or changed them",
+                "Meters of log flows that were put back after others had deleted or changed them",
             )
             .is(figures.meter_heals.get()),
             Family::counter(
                 "netlog_meter_refusals",
-                "Times that the bridge could not meter all logged ports",
+                "Times that the bridge could not meter all log flows",
             )
             .is(figures.unmetered.get()),
             Family::counter(
@@ -161,15 +163,21 @@ impl Status {
     fn events(&self) -> Vec<Family> {
         let ledger = self.ledger();
         let figures = self.books().figures();
+        let Totals {
+            recorded,
+            drifted,
+            events,
+            ..
+        } = ledger.totals();
         let reason = |reason: &'static str| [("reason", Cow::from(reason))];
         vec![
             Family::counter("netlog_packet_ins", "Packet-ins received from the bridge")
                 .is(ledger.received.get()),
             Family::counter("netlog_packets_matched", "Packets that log flows matched")
-                .is(figures.matched_total()),
+                .is(figures.matched),
             Family::counter(
                 "netlog_packets_metered",
-                "Packets that log flows matched, and the meter of their port cut",
+                "Packets that log flows matched, and the meter of the log flow cut",
             )
             .is(figures.metered),
             Family::counter(
@@ -179,9 +187,21 @@ impl Status {
             .is(figures.lost),
             Family::counter(
                 "netlog_packets_uncounted",
-                "Packets received that the switch died too early to count as matched",
+                "Packets metered or received that the switch never counted as matched",
             )
             .is(figures.uncounted),
+            Family::gauge(
+                "netlog_gaps_open",
+                "Ports, or whole bridges, where something was lost in the last [audit] gap_interval",
+            )
+            .with_each(self.books().gaps_open().into_iter().map(
+                |((source, reason), places)| {
+                    (
+                        [("source", source.into()), ("reason", reason.into())],
+                        places,
+                    )
+                },
+            )),
             Family::counter(
                 "netlog_packet_ins_discarded",
                 "Packet-ins that gave no event: no log object wants them, no known log flow sent \
@@ -190,21 +210,19 @@ impl Status {
             .with(reason("unwanted"), ledger.unwanted.get())
             .with(reason("unknown-flow"), ledger.unknown_flow.get())
             .with(reason("malformed"), ledger.malformed.get()),
-            Family::counter("netlog_events", "Events that some log object wants")
-                .is(ledger.total(|port| port.events.total.get())),
-            Family::counter("netlog_events_recorded", "Events that became a record")
-                .is(ledger.total(|port| port.events.recorded.get())),
+            Family::counter("netlog_events", "Events that some log object wants").is(events.events),
+            Family::counter("netlog_events_recorded", "Events that became a record").is(recorded),
             Family::counter(
                 "netlog_events_folded",
                 "Events that repeated a session which is already recorded",
             )
-            .is(ledger.total(|port| port.events.folded.get())),
+            .is(events.folded),
             Family::counter(
                 "netlog_events_suppressed",
                 "Events refused by the limit of the host, or by those of all log objects that \
                  want them",
             )
-            .with_each(SUPPRESSED.map(|(name, read)| (reason(name), ledger.total(read)))),
+            .with_each(suppressed(&events).map(|(name, count)| (reason(name), count))),
             Family::gauge(
                 "netlog_events_queued",
                 "Events that wait for the rate limit",
@@ -214,7 +232,7 @@ impl Status {
                 "netlog_events_drifted",
                 "Events that the known rules do not explain, after a time of grace",
             )
-            .is(ledger.total(|port| port.drifted.get())),
+            .is(drifted),
             Family::counter(
                 "netlog_events_drift_unjudged",
                 "Unexplained events that were not judged, because too many came at once",
@@ -267,8 +285,8 @@ impl Status {
             })
             .collect();
         let refused = shown.iter().flat_map(|of| {
-            SUPPRESSED
-                .map(|(reason, read)| ([port(of), ("reason", reason.into())], read(of.counters())))
+            suppressed(&of.counters().events.read())
+                .map(|(reason, count)| ([port(of), ("reason", reason.into())], count))
         });
         families.extend([
             Family::counter(

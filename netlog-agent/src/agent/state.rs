@@ -395,11 +395,11 @@ impl Agent {
             switch::Event::Unmetered { reason } => {
                 self.parts.status.figures().unmetered.add(1);
                 warn!(
-                    "bridge {} does not meter all logged ports, so that a flood on one can cost \
+                    "bridge {} does not meter all log flows, so that a flood on one can cost \
                      others their events: {reason}",
                     self.parts.bridge
                 );
-                let message = format_args!("does not meter all logged ports: {reason}");
+                let message = format_args!("does not meter all log flows: {reason}");
                 self.tell_of_bridge(Outcome::Failure, message);
             }
             switch::Event::Counted(counts) => self.parts.books.counted(&counts),

@@ -1,10 +1,10 @@
 //! The state of the agent, which `netlog status` and `/metrics` show.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use netlog_core::flow::{AttachedPort, Slot};
+use netlog_core::flow::{AttachedPort, FlowKind, Slot};
 use netlog_core::inventory::Inventory;
 use netlog_core::ledger::{Counter, EventFigures, Ledger, PortCounters};
 use netlog_core::plan::Plan;
@@ -15,7 +15,7 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::clock;
-use crate::ledger::Books;
+use crate::ledger::{Books, FlowFigures, events_json};
 
 /// The agent's state, for everyone to read at any time.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub(super) struct Figures {
     pub(super) heals: Counter,
     /// Meters that were put back.
     pub(super) meter_heals: Counter,
-    /// Times that the bridge could not meter all logged ports.
+    /// Times that the bridge could not meter all log flows.
     pub(super) unmetered: Counter,
     /// Times that the bridge refused log flows.
     pub(super) refusals: Counter,
@@ -62,8 +62,9 @@ pub(super) struct LoggedPort {
     ofport: u32,
     logged: &'static str,
     slot: Slot,
-    /// The log objects that select it.
-    logs: Vec<Uuid>,
+    /// The log objects that select it, by what they want.
+    accept: BTreeSet<Uuid>,
+    drop: BTreeSet<Uuid>,
     counters: Arc<PortCounters>,
 }
 
@@ -150,13 +151,8 @@ impl Status {
                     (false, false) => "-",
                 },
                 slot: attached.slot,
-                logs: {
-                    let accept = port_plan.accept.iter().map(|scope| scope.log);
-                    let mut logs: Vec<Uuid> = accept.chain(port_plan.drop.clone()).collect();
-                    logs.sort_unstable();
-                    logs.dedup();
-                    logs
-                },
+                accept: port_plan.accept.iter().map(|scope| scope.log).collect(),
+                drop: port_plan.drop.iter().copied().collect(),
                 counters: self.ledger.port(attached.slot),
             })
         };
@@ -169,22 +165,28 @@ impl Status {
     /// Numbers are those of this agent and of those before it. `recorded` counts events that
     /// became a record; what became of the records is `written` and `failed`. Events of a log
     /// object are those that it wants, also where others want them too; what the switch counted for
-    /// it is the sum over the ports that it selects now.
+    /// it is the sum over the log flows of the ports that it selects now.
     pub(super) fn to_json(&self) -> Value {
         let ledger = &*self.ledger;
         let audit = self.audit.read();
         let mut totals = self.books.totals();
-        totals["recorded"] = ledger.total(|port| port.events.recorded.get()).into();
+        let of_ports = ledger.totals();
+        totals["recorded"] = of_ports.recorded.into();
         totals["queued"] = ledger.queued.get().into();
-        totals["drifted"] = ledger.total(|port| port.drifted.get()).into();
+        totals["drifted"] = of_ports.drifted.into();
         totals["drift_unjudged"] = ledger.drift_unjudged.get().into();
         totals["sessions_evicted"] = ledger.sessions_evicted.get().into();
         let version = self.version.load();
         let uptime = clock::utc_now() - self.started_at;
         let ports = self.ports.load();
-        let json = |port: &LoggedPort| port.to_json(self.books.port(port.slot));
+        let mut logs = Logs::default();
+        let json = |port: &LoggedPort| {
+            let (numbers, flows) = self.books.port(port.slot);
+            logs.add(port, &numbers["windows"], &flows);
+            port.to_json(numbers)
+        };
         let shown: Vec<Value> = ports.iter().map(json).collect();
-        let logs = logs(&ports, &shown, &self.books.events_of_logs());
+        let logs = logs.into_json(&self.books.events_of_logs());
         json!({
             "agent": {
                 "version": env!("CARGO_PKG_VERSION"),
@@ -204,52 +206,52 @@ impl Status {
     }
 }
 
-/// What is known of the ports of each log object, together, and what became of its own events.
-fn logs(
-    ports: &[LoggedPort],
-    shown: &[Value],
-    events: &BTreeMap<Uuid, EventFigures>,
-) -> Vec<Value> {
-    const SUMS: [&str; 4] = ["matched", "metered", "received", "lost_in_switch"];
-    /// From the best to the worst.
-    const WORDS: [&str; 3] = ["NODATA", "OK", "GAP"];
-    let rank = |word: &Value| WORDS.iter().position(|known| word == known);
-    let mut logs: BTreeMap<Uuid, Map<String, Value>> = BTreeMap::new();
-    for (port, shown) in ports.iter().zip(shown) {
-        for log in &port.logs {
-            let sums = logs.entry(*log).or_default();
-            let mut add = |name: &str, more: u64| {
-                let sum = sums.get(name).and_then(Value::as_u64).unwrap_or(0);
-                sums.insert(name.to_owned(), (sum + more).into());
-            };
-            add("ports", 1);
-            for name in SUMS {
-                add(name, shown[name].as_u64().unwrap_or(0));
+/// What is known of each log object: what its log flows counted, on all ports that it selects now.
+#[derive(Debug, Default)]
+struct Logs(BTreeMap<Uuid, OfLog>);
+
+#[derive(Debug, Default)]
+struct OfLog {
+    ports: u64,
+    figures: FlowFigures,
+    windows: Map<String, Value>,
+}
+
+impl Logs {
+    /// Adds a port with its windows and the numbers of its log flows.
+    fn add(&mut self, port: &LoggedPort, windows: &Value, flows: &[FlowFigures; 5]) {
+        /// From the best to the worst.
+        const WORDS: [&str; 3] = ["NODATA", "OK", "GAP"];
+        let rank = |word: &Value| WORDS.iter().position(|known| word == known);
+        for log in port.accept.union(&port.drop) {
+            let of_log = self.0.entry(*log).or_default();
+            of_log.ports += 1;
+            for (kind, flow) in FlowKind::ALL.into_iter().zip(flows) {
+                if port.wanted_by(kind).contains(log) {
+                    of_log.figures = of_log.figures.plus(*flow);
+                }
             }
-            let worst = sums.entry("windows").or_insert_with(|| json!({}));
-            for (window, word) in shown["windows"].as_object().into_iter().flatten() {
-                if rank(word) >= rank(&worst[window]) {
-                    worst[window] = word.clone();
+            for (window, word) in windows.as_object().into_iter().flatten() {
+                let worst = of_log.windows.entry(window).or_insert(Value::Null);
+                if rank(word) >= rank(worst) {
+                    *worst = word.clone();
                 }
             }
         }
     }
-    let json = |(id, mut sums): (Uuid, Map<String, Value>)| {
-        let events = events.get(&id).copied().unwrap_or_default();
-        let mut insert = |name: &str, value: Value| sums.insert(name.to_owned(), value);
-        insert("log_id", json!(id));
-        insert("events", events.events.into());
-        insert("folded", events.folded.into());
-        insert(
-            "suppressed",
-            (events.suppressed + events.log_limited).into(),
-        );
-        insert("written", events.written.into());
-        insert("failed", events.failed.into());
-        insert("pending", events.pending().into());
-        Value::Object(sums)
-    };
-    logs.into_iter().map(json).collect()
+
+    /// Each with what became of its own events.
+    fn into_json(self, events: &BTreeMap<Uuid, EventFigures>) -> Vec<Value> {
+        let json = |(id, of_log): (Uuid, OfLog)| {
+            let mut json = of_log.figures.to_json();
+            json.extend(events_json(events.get(&id).copied().unwrap_or_default()));
+            json.insert("log_id".to_owned(), json!(id));
+            json.insert("ports".to_owned(), of_log.ports.into());
+            json.insert("windows".to_owned(), of_log.windows.into());
+            Value::Object(json)
+        };
+        self.0.into_iter().map(json).collect()
+    }
 }
 
 impl LoggedPort {
@@ -259,6 +261,14 @@ impl LoggedPort {
 
     pub(super) fn counters(&self) -> &PortCounters {
         &self.counters
+    }
+
+    /// The log objects that this log flow of the port is for.
+    fn wanted_by(&self, kind: FlowKind) -> &BTreeSet<Uuid> {
+        match kind {
+            FlowKind::Drop => &self.drop,
+            _ => &self.accept,
+        }
     }
 
     fn to_json(&self, mut numbers: Map<String, Value>) -> Value {

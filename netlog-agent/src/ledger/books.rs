@@ -14,6 +14,7 @@ use time::UtcDateTime;
 use tracing::warn;
 use uuid::Uuid;
 
+use super::figures::FlowFigures;
 use super::marks::Marks;
 use super::row::{BridgeRow, Key, MarkRow, PortRow};
 use crate::switch::Counts as SwitchCounts;
@@ -67,7 +68,8 @@ impl Window {
 /// What the books hold of a port.
 #[derive(Debug)]
 pub(super) struct Port {
-    pub(super) balance: Balance,
+    /// Those of its log flows, in the order of [`FlowKind::ALL`].
+    balances: [Balance; FlowKind::ALL.len()],
     pub(super) counters: Arc<PortCounters>,
     pub(super) window: Window,
     /// What was told of losses already.
@@ -91,7 +93,7 @@ struct Told {
 impl Port {
     fn new(counters: Arc<PortCounters>, now: Duration) -> Self {
         Self {
-            balance: Balance::new(Figures::default(), now),
+            balances: std::array::from_fn(|_| Balance::new(Figures::default(), now)),
             counters,
             window: Window::default(),
             told: Told::default(),
@@ -99,6 +101,23 @@ impl Port {
             killed: false,
             stored: None,
         }
+    }
+
+    /// The numbers of its log flow of this kind.
+    pub(super) fn flow(&self, kind: FlowKind) -> FlowFigures {
+        FlowFigures {
+            figures: *self.balances[kind.index()].figures(),
+            received: self.counters.received(kind).get(),
+        }
+    }
+
+    /// The numbers of all its log flows together.
+    pub(super) fn figures(&self) -> FlowFigures {
+        FlowKind::ALL.iter().map(|kind| self.flow(*kind)).collect()
+    }
+
+    fn is_catching_up(&self) -> bool {
+        self.balances.iter().any(Balance::is_catching_up)
     }
 }
 
@@ -116,7 +135,7 @@ pub(super) struct State {
     /// What the store knows of them.
     stored_logs: BTreeMap<Uuid, Option<EventFigures>>,
     flows: Marks<Cookie>,
-    meters: Marks<Slot>,
+    meters: Marks<Cookie>,
     gaps: Gaps,
     sink_told: Counts,
     malformed_told: u64,
@@ -131,6 +150,18 @@ pub(super) struct State {
 
 /// How long after packets were matched the switch tells of them at the latest, once it is asked.
 const LAG: Duration = Duration::from_secs(2);
+
+/// The source and the reason of everything that can be lost but in the sink.
+const LOSSES: [(&str, &str); 8] = [
+    ("switch", "metered"),
+    ("switch", "agent-away"),
+    ("switch", "lost-in-switch"),
+    ("switch", "meter-gone"),
+    ("limiter", "rate-limit"),
+    ("limiter", "log-limit"),
+    ("agent", "malformed"),
+    ("agent", KILLED),
+];
 
 /// The reason of records that a killed agent had not written when it was seen last.
 pub(super) const KILLED: &str = "agent-killed";
@@ -159,8 +190,8 @@ impl State {
                 Some(Key::Flow(cookie)) => serde_json::from_str(value).map(|row: MarkRow| {
                     flows.insert(cookie, row.into());
                 }),
-                Some(Key::Meter(slot)) => serde_json::from_str(value).map(|row: MarkRow| {
-                    meters.insert(slot, row.into());
+                Some(Key::Meter(cookie)) => serde_json::from_str(value).map(|row: MarkRow| {
+                    meters.insert(cookie, row.into());
                 }),
                 Some(Key::Log(log)) => serde_json::from_str(value).map(|row| {
                     ledger.audiences.restore(log, row);
@@ -234,28 +265,25 @@ impl State {
         now: Now,
     ) {
         let counters = self.ledger.port(slot);
-        for (kind, received) in FlowKind::ALL.into_iter().zip(row.received) {
-            counters.received(kind).set(received);
+        for (kind, flow) in FlowKind::ALL.into_iter().zip(&row.flows) {
+            counters.received(kind).set(flow.received);
         }
         counters.events.restore(row.events);
         counters.drifted.set(row.drifted);
         let left = row.events.pending();
-        let figures = Figures {
-            matched: row.matched,
-            metered: row.metered,
-            lost: row.lost,
-            uncounted: row.uncounted,
-        };
         let mut port = Port::new(counters, now.monotonic);
-        port.balance = Balance::new(figures, now.monotonic);
+        port.balances = row
+            .flows
+            .map(|flow| Balance::new(flow.figures, now.monotonic));
+        let FlowFigures { figures, received } = port.figures();
         port.window = Window {
             traffic: row.traffic,
             gap: row.gap,
         };
         port.killed = killed;
-        port.seen = figures.matched_total() + row.received.iter().sum::<u64>();
+        port.seen = figures.matched + received;
         port.told = Told {
-            metered: row.metered,
+            metered: figures.metered,
             suppressed: row.events.suppressed,
             log_limited: row.events.log_limited,
             failed: row.events.failed + left,
@@ -288,6 +316,10 @@ impl State {
             .or_insert_with(|| Port::new(ledger.port(slot), now))
     }
 
+    fn balance(&mut self, Cookie { kind, slot }: Cookie, now: Duration) -> &mut Balance {
+        &mut self.port(slot, now).balances[kind.index()]
+    }
+
     /// These are all log objects. What was counted for others goes.
     pub(super) fn logs(&mut self, logs: BTreeSet<Uuid>) {
         self.logs = Some(logs);
@@ -303,13 +335,12 @@ impl State {
     /// The switch has counted.
     pub(super) fn counted(&mut self, counts: &SwitchCounts, now: Duration) {
         for count in &counts.flows {
-            let Cookie { kind, slot } = count.of;
             let added = self.flows.take(count, now);
-            self.port(slot, now).balance.matched(kind, added.more);
+            self.balance(count.of, now).matched(added.more);
         }
         for count in &counts.meters {
             let added = self.meters.take(count, now);
-            let balance = &mut self.port(count.of, now).balance;
+            let balance = self.balance(count.of, now);
             balance.metered(added.more);
             if added.cut_short {
                 balance.meter_gone();
@@ -321,18 +352,19 @@ impl State {
         self.asked = true;
         if self.attached.is_some_and(|at| now >= at + LAG) {
             self.attached = None;
-            for port in self.ports.values_mut() {
-                port.balance.caught_up();
-            }
+            self.balances().for_each(Balance::caught_up);
         }
     }
 
     /// Packet-ins are being received again.
     pub(super) fn attached(&mut self, now: Duration) {
         self.attached = Some(now);
-        for port in self.ports.values_mut() {
-            port.balance.attached();
-        }
+        self.balances().for_each(Balance::attached);
+    }
+
+    /// The balances of all log flows.
+    fn balances(&mut self) -> impl Iterator<Item = &mut Balance> {
+        { self.ports.values_mut() }.flat_map(|port| &mut port.balances)
     }
 
     /// Compares all numbers, and answers with the gaps that are to be told now. To be called once
@@ -367,22 +399,24 @@ impl State {
         for (slot, port) in &mut self.ports {
             let scope = Scope::Port(*slot);
             let mut lost = false;
-            let received = port.counters.received_total();
-            let losses = port.balance.look(received, asked, now.monotonic);
-            for loss in losses.into_iter().flatten() {
-                let (reason, at_most) = match loss.cause {
-                    Cause::Switch => ("lost-in-switch", false),
-                    Cause::Away => ("agent-away", port.killed),
-                    Cause::MeterGone => ("meter-gone", false),
-                };
-                let (first, last) = (now.at(loss.since), now.at(loss.until));
-                add("switch", reason, scope, loss.count, at_most, first, last);
-                lost = true;
+            for (kind, balance) in FlowKind::ALL.into_iter().zip(&mut port.balances) {
+                let received = port.counters.received(kind).get();
+                let losses = balance.look(received, asked, now.monotonic);
+                for loss in losses.into_iter().flatten() {
+                    let (reason, at_most) = match loss.cause {
+                        Cause::Switch => ("lost-in-switch", false),
+                        Cause::Away => ("agent-away", port.killed),
+                        Cause::MeterGone => ("meter-gone", false),
+                    };
+                    let (first, last) = (now.at(loss.since), now.at(loss.until));
+                    add("switch", reason, scope, loss.count, at_most, first, last);
+                    lost = true;
+                }
             }
-            if !port.balance.is_catching_up() {
+            if !port.is_catching_up() {
                 port.killed = false;
             }
-            let figures = port.balance.figures();
+            let FlowFigures { figures, received } = port.figures();
             let events = port.counters.events.read();
             let counts = Told {
                 metered: figures.metered,
@@ -405,7 +439,7 @@ impl State {
             }
             // Failures are told for the sink as a whole.
             lost |= counts.failed > told.failed;
-            let seen = figures.matched_total() + received;
+            let seen = figures.matched + received;
             if std::mem::replace(&mut port.seen, seen) != seen {
                 port.window.traffic = Some(now.utc.unix_timestamp());
             }
@@ -439,15 +473,26 @@ impl State {
         self.gaps.due(now.monotonic)
     }
 
+    /// At how many places something is being lost, by source and reason, with those where nothing
+    /// is.
+    pub(super) fn gaps_open(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        let of_sink = Reason::ALL.map(|reason| (self.sink, reason.name()));
+        let kinds = LOSSES.into_iter().chain(of_sink);
+        let mut open: BTreeMap<_, _> = kinds.map(|kind| (kind, 0)).collect();
+        for kind in self.gaps.open() {
+            *open.entry((kind.source, kind.reason)).or_default() += 1;
+        }
+        open
+    }
+
     /// All gaps that are not told yet: for the end.
     pub(super) fn drain(&mut self) -> Vec<Gap> {
         self.gaps.drain()
     }
 
     /// What the switch counted of all ports together, and what became of it.
-    pub(super) fn figures(&self) -> Figures {
-        let figures = self.ports.values().map(|port| *port.balance.figures());
-        figures.fold(Figures::default(), Figures::plus)
+    pub(super) fn figures(&self) -> FlowFigures {
+        self.ports.values().map(Port::figures).collect()
     }
 
     /// The window of the whole bridge.
@@ -512,7 +557,7 @@ impl State {
         let flows = self.flows.changed();
         rows.extend(flows.map(|(cookie, mark)| row(Key::Flow(cookie), &MarkRow::from(mark))));
         let meters = self.meters.changed();
-        rows.extend(meters.map(|(slot, mark)| row(Key::Meter(slot), &MarkRow::from(mark))));
+        rows.extend(meters.map(|(cookie, mark)| row(Key::Meter(cookie), &MarkRow::from(mark))));
         rows
     }
 
@@ -541,13 +586,9 @@ fn row(key: Key, row: &impl Serialize) -> (String, Option<String>) {
 }
 
 fn port_row(port: &Port) -> PortRow {
-    let (figures, counters) = (port.balance.figures(), &*port.counters);
+    let counters = &*port.counters;
     PortRow {
-        matched: figures.matched,
-        received: FlowKind::ALL.map(|kind| counters.received(kind).get()),
-        metered: figures.metered,
-        lost: figures.lost,
-        uncounted: figures.uncounted,
+        flows: FlowKind::ALL.map(|kind| port.flow(kind)),
         events: counters.events.read(),
         drifted: counters.drifted.get(),
         traffic: port.window.traffic,
@@ -557,6 +598,8 @@ fn port_row(port: &Port) -> PortRow {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -610,12 +653,13 @@ mod tests {
 
     #[test]
     fn rows_of_ports_are_read_as_they_are_written() {
-        let written = r#"{"matched":[1,0,0,0,2],"events":5,"folded":2,"suppressed":1,"written":2}"#;
-        let read: PortRow = serde_json::from_str(written).unwrap();
-        assert_eq!(
-            (read.matched[4], read.events.events, read.metered),
-            (2, 5, 0)
-        );
+        let flow = |matched| json!({"matched": matched, "metered": 1, "received": 3});
+        let flows: Vec<_> = (4..9).map(flow).collect();
+        let written = json!({"flows": flows, "events": 5, "folded": 2, "written": 2});
+        let read: PortRow = serde_json::from_value(written).unwrap();
+        let last = read.flows[FlowKind::SameHostDrop.index()];
+        assert_eq!((last.figures.matched, last.received), (8, 3));
+        assert_eq!((read.events.events, last.figures.lost), (5, 0));
         let (_, again) = row(Key::Port(1), &read);
         let again: PortRow = serde_json::from_str(&again.unwrap()).unwrap();
         assert_eq!(again, read);

@@ -9,7 +9,7 @@
 //!
 //! | source | reason | what was lost |
 //! |---|---|---|
-//! | `switch` | `metered` | packets that the port's meter cut |
+//! | `switch` | `metered` | packets that the meters of the port's log flows cut |
 //! | `switch` | `agent-away` | packets that log flows matched while no agent received them |
 //! | `switch` | `lost-in-switch` | packets that were matched, not cut, and never received |
 //! | `switch` | `meter-gone` | packets that were one of both: the meter is gone |
@@ -19,6 +19,7 @@
 //! | `agent` | `agent-killed` | events that a killed agent had not written when it was seen last |
 
 mod books;
+mod figures;
 mod marks;
 mod row;
 
@@ -32,7 +33,7 @@ use netlog_core::audit::Outcome;
 use netlog_core::flow::{Cookie, FlowKind, Slot};
 use netlog_core::ledger::balance::Figures;
 use netlog_core::ledger::gap::{Gap, Scope};
-use netlog_core::ledger::{EventFigures, Ledger, PortCounters};
+use netlog_core::ledger::{EventFigures, Ledger};
 use netlog_sink::Counters;
 use serde_json::{Map, Value, json};
 use time::UtcDateTime;
@@ -42,6 +43,7 @@ use tracing::{error, warn};
 use uuid::Uuid;
 
 use self::books::{Now, Port, State, WINDOWS, Window};
+pub(crate) use self::figures::{FlowFigures, events_json};
 use crate::audit::{self, Audit};
 use crate::clock;
 use crate::service::Service;
@@ -215,15 +217,24 @@ impl Books {
         }
     }
 
-    /// What is known of a port, as it stands in `netlog status`.
-    pub(crate) fn port(&self, slot: Slot) -> Map<String, Value> {
+    /// The numbers of a port, as they stand in `netlog status`, and those of each of its log
+    /// flows, in the order of [`FlowKind::ALL`].
+    pub(crate) fn port(&self, slot: Slot) -> (Map<String, Value>, [FlowFigures; 5]) {
         let now = now();
-        port_json(self.state().port(slot, now.monotonic), now)
+        let mut state = self.state();
+        let port = state.port(slot, now.monotonic);
+        let flows = FlowKind::ALL.map(|kind| port.flow(kind));
+        (port_json(port, now), flows)
     }
 
     /// What the switch counted of all ports together, and what became of it.
     pub(crate) fn figures(&self) -> Figures {
-        self.state().figures()
+        self.state().figures().figures
+    }
+
+    /// At how many places something is being lost, by source and reason.
+    pub(crate) fn gaps_open(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        self.state().gaps_open()
     }
 
     /// What became of the events of each log object.
@@ -241,53 +252,26 @@ impl Books {
     pub(crate) fn to_json(&self) -> Value {
         let now = now();
         let ids = self.ids().clone();
-        let id = |slot: &Slot| ids.get(slot).copied();
         let state = self.state();
         let ports = state.ports.iter().map(|(slot, port)| {
             let mut json = port_json(port, now);
-            json.insert("port_id".to_owned(), json!(id(slot)));
+            json.insert("port_id".to_owned(), json!(ids.get(slot)));
             json.insert("slot".to_owned(), json!(slot));
+            json.insert("flows".to_owned(), flows_json(*slot, port));
             Value::Object(json)
         });
-        let flows = state.ports.iter().flat_map(|(slot, port)| {
-            let port_id = id(slot);
-            FlowKind::ALL.into_iter().filter_map(move |kind| {
-                let matched = port.balance.figures().matched[kind as usize - 1];
-                let received = port.counters.received(kind).get();
-                let cookie = Cookie { kind, slot: *slot };
-                (matched > 0 || received > 0).then(|| {
-                    json!({
-                        "cookie": format!("{:#x}", cookie.to_bits()),
-                        "kind": kind_name(kind),
-                        "port_id": port_id,
-                        "matched": matched,
-                        "received": received,
-                    })
-                })
-            })
-        });
         let logs = state.events_of_logs().into_iter().map(|(log, events)| {
-            json!({
-                "log_id": log,
-                "events": events.events,
-                "folded": events.folded,
-                "suppressed": {
-                    "rate-limit": events.suppressed,
-                    "log-limit": events.log_limited,
-                },
-                "written": events.written,
-                "failed": events.failed,
-                "pending": events.pending(),
-            })
+            let mut json = events_json(events);
+            json.insert("log_id".to_owned(), json!(log));
+            Value::Object(json)
         });
         json!({
             "totals": totals(&state, now),
             "ports": ports.collect::<Vec<_>>(),
-            "flows": flows.collect::<Vec<_>>(),
             "logs": logs.collect::<Vec<_>>(),
             "sinks": [{
                 "name": state.sink,
-                "written": state.ports.values().map(|p| p.counters.events.written.get()).sum::<u64>(),
+                "written": state.ledger.totals().events.written,
                 "failed": state.failed(),
             }],
         })
@@ -346,55 +330,42 @@ fn windows(window: &Window, now: Now) -> Value {
 }
 
 fn port_json(port: &Port, now: Now) -> Map<String, Value> {
-    let (figures, counters) = (port.balance.figures(), &*port.counters);
-    let events = counters.events.read();
-    let received = counters.received_total();
-    let json = json!({
-        "matched": figures.matched_total(),
-        "uncounted": figures.uncounted,
-        "metered": figures.metered,
-        "received": received,
-        "lost_in_switch": figures.lost,
-        "unsettled": figures.unsettled(received),
-        "events": events.events,
-        "folded": events.folded,
-        "suppressed": events.suppressed + events.log_limited,
-        "written": events.written,
-        "failed": events.failed,
-        "pending": events.pending(),
-        "windows": windows(&port.window, now),
-    });
-    match json {
-        Value::Object(json) => json,
-        _ => Map::new(),
-    }
+    let mut json = port.figures().to_json();
+    json.extend(events_json(port.counters.events.read()));
+    json.insert("windows".to_owned(), windows(&port.window, now));
+    json
+}
+
+/// The log flows of a port that ever matched anything.
+fn flows_json(slot: Slot, port: &Port) -> Value {
+    let flow = |kind| {
+        let mut json = port.flow(kind).to_json();
+        let cookie = Cookie { kind, slot };
+        json.insert(
+            "cookie".to_owned(),
+            format!("{:#x}", cookie.to_bits()).into(),
+        );
+        json.insert("kind".to_owned(), kind_name(kind).into());
+        Value::Object(json)
+    };
+    let counts = |kind: &FlowKind| port.flow(*kind) != FlowFigures::default();
+    FlowKind::ALL.into_iter().filter(counts).map(flow).collect()
 }
 
 fn totals(state: &State, now: Now) -> Value {
     let ledger = &*state.ledger;
-    let figures = state.figures();
-    let received = ledger.total(PortCounters::received_total);
-    json!({
-        "matched": figures.matched_total(),
-        "uncounted": figures.uncounted,
-        "metered": figures.metered,
-        "received": received,
-        "lost_in_switch": figures.lost,
-        "unsettled": figures.unsettled(received),
-        "unknown_flow": ledger.unknown_flow.get(),
-        "malformed": ledger.malformed.get(),
-        "unwanted": ledger.unwanted.get(),
-        "events": ledger.total(|port| port.events.total.get()),
-        "folded": ledger.total(|port| port.events.folded.get()),
-        "suppressed": {
-            "rate-limit": ledger.total(|port| port.events.suppressed.get()),
-            "log-limit": ledger.total(|port| port.events.log_limited.get()),
-        },
-        "written": ledger.total(|port| port.events.written.get()),
-        "failed": state.failed(),
-        "pending": ledger.total(|port| port.events.read().pending()),
-        "windows": windows(&state.window(), now),
-    })
+    let mut json = state.figures().to_json();
+    json.extend(events_json(ledger.totals().events));
+    for (name, value) in [
+        ("unknown_flow", ledger.unknown_flow.get().into()),
+        ("malformed", ledger.malformed.get().into()),
+        ("unwanted", ledger.unwanted.get().into()),
+        ("failed", json!(state.failed())),
+        ("windows", windows(&state.window(), now)),
+    ] {
+        json.insert(name.to_owned(), value);
+    }
+    Value::Object(json)
 }
 
 const fn kind_name(kind: FlowKind) -> &'static str {

@@ -3,22 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use netlog_core::flow::Cookie;
+use netlog_core::flow::{Cookie, FlowKind};
 use netlog_core::ledger::EventFigures;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::figures::FlowFigures;
 use super::marks::Mark;
 
 /// The numbers of a port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct PortRow {
-    pub(super) matched: [u64; 5],
-    pub(super) received: [u64; 5],
-    pub(super) metered: u64,
-    pub(super) lost: u64,
-    pub(super) uncounted: u64,
+    /// Those of its log flows, in the order of [`FlowKind::ALL`].
+    pub(super) flows: [FlowFigures; FlowKind::ALL.len()],
     #[serde(flatten)]
     pub(super) events: EventFigures,
     pub(super) drifted: u64,
@@ -77,7 +75,8 @@ pub(super) enum Key {
     Bridge,
     Port(u32),
     Flow(Cookie),
-    Meter(u32),
+    /// That of the log flow with this cookie.
+    Meter(Cookie),
     Log(Uuid),
 }
 
@@ -87,7 +86,7 @@ impl std::fmt::Display for Key {
             Self::Bridge => f.write_str(BRIDGE),
             Self::Port(slot) => write!(f, "port/{slot}"),
             Self::Flow(cookie) => write!(f, "flow/{:#x}", cookie.to_bits()),
-            Self::Meter(slot) => write!(f, "meter/{slot}"),
+            Self::Meter(cookie) => write!(f, "meter/{:#x}", cookie.to_bits()),
             Self::Log(id) => write!(f, "log/{id}"),
         }
     }
@@ -98,21 +97,21 @@ impl Key {
         Some(match text.split_once('/') {
             None if text == BRIDGE => Self::Bridge,
             Some(("port", slot)) => Self::Port(slot.parse().ok()?),
-            Some(("meter", slot)) => Self::Meter(slot.parse().ok()?),
             Some(("log", id)) => Self::Log(id.parse().ok()?),
-            Some(("flow", cookie)) => {
-                let bits = u64::from_str_radix(cookie.strip_prefix("0x")?, 16).ok()?;
-                Self::Flow(Cookie::from_bits(bits)?)
-            }
+            Some(("flow", bits)) => Self::Flow(cookie(bits)?),
+            Some(("meter", bits)) => Self::Meter(cookie(bits)?),
             _ => return None,
         })
     }
 }
 
+fn cookie(text: &str) -> Option<Cookie> {
+    let bits = u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()?;
+    Cookie::from_bits(bits)
+}
+
 #[cfg(test)]
 mod tests {
-    use netlog_core::flow::FlowKind;
-
     use super::*;
 
     #[test]
@@ -125,12 +124,14 @@ mod tests {
             Key::Bridge,
             Key::Port(7),
             Key::Flow(cookie),
-            Key::Meter(9),
+            Key::Meter(cookie),
             Key::Log(Uuid::from_u128(5)),
         ] {
             assert_eq!(Key::parse(&key.to_string()), Some(key));
         }
-        for text in ["", "port/", "port/x", "flow/0x1", "log/1", "what/1"] {
+        for text in [
+            "", "port/", "port/x", "flow/0x1", "meter/9", "log/1", "what/1",
+        ] {
             assert_eq!(Key::parse(text), None, "{text}");
         }
     }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
-use netlog_core::flow::{Cookie, FlowProfile, Slot};
+use netlog_core::flow::{Cookie, FlowProfile};
 use netlog_ofp::multipart::{FlowStats, MultipartReply, MultipartRequest};
 use netlog_ofp::{Event as LinkEvent, FlowRemoved, MeterId, Xid};
 
@@ -47,8 +47,8 @@ pub struct Counts {
     pub whole: bool,
     /// The packets that log flows matched, cut by a meter or not.
     pub flows: Vec<Count<Cookie>>,
-    /// The packets that the meters of ports cut.
-    pub meters: Vec<Count<Slot>>,
+    /// The packets that the meters of log flows cut.
+    pub meters: Vec<Count<Cookie>>,
 }
 
 /// What a counter says.
@@ -306,7 +306,7 @@ struct Loss {
 pub(super) struct Counter {
     phase: Phase,
     flows: Tally<Cookie>,
-    meters: Tally<Slot>,
+    meters: Tally<Cookie>,
     /// The log tables: how many packets were looked up in each before and after the flows were
     /// read, and how many of them log flows have matched.
     profile: FlowProfile,
@@ -509,9 +509,9 @@ impl Counter {
             MultipartReply::Flow(found) => self.hear_flows(found, asked, now),
             MultipartReply::Meter(found) => {
                 let counts = found.iter().filter_map(|meter| {
-                    let slot = meters::slot(meter.meter_id)?;
+                    let cookie = meters::cookie(meter.meter_id)?;
                     let cut = meter.bands.iter().map(|band| band.packet_count).sum();
-                    Some((slot, cut, meter.duration))
+                    Some((cookie, cut, meter.duration))
                 });
                 self.meters.read(counts, asked, now, |_, _| {});
             }

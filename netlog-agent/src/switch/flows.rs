@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 
-use netlog_core::flow::{Cookie, FlowMatch, FlowProfile, LogFlow, Slot};
+use netlog_core::flow::{Cookie, FlowMatch, FlowProfile, LogFlow};
 use netlog_ofp::multipart::{FlowStats, FlowStatsRequest, FlowUpdateEvent, FullFlowUpdate};
 use netlog_ofp::{
     Action, Controller, FlowCommand, FlowFlags, FlowMod, Instruction, Match, Oxm, PortNo,
@@ -60,14 +60,14 @@ struct Wanted {
     actions: Vec<Action>,
 }
 
-fn wanted(profile: &FlowProfile, flow: &LogFlow, metered: &BTreeSet<Slot>) -> Wanted {
+fn wanted(profile: &FlowProfile, flow: &LogFlow, metered: &BTreeSet<Cookie>) -> Wanted {
     let matches = match flow.matches {
         FlowMatch::PortRegister(ofport) => Match::any().reg(profile.port_register, ofport),
         FlowMatch::InPort(ofport) => Match::any().in_port(PortNo(ofport)),
     };
     // The report comes first: behind the resubmit the packet may have been changed for the wire.
-    let slot = flow.cookie.slot;
-    let meter = metered.contains(&slot).then(|| meters::meter(slot));
+    let cookie = flow.cookie;
+    let meter = metered.contains(&cookie).then(|| meters::meter(cookie));
     let report = Controller {
         controller_id: CONTROLLER_ID,
         meter_id: meter.flatten().map(|meter| meter.0),
@@ -76,7 +76,7 @@ fn wanted(profile: &FlowProfile, flow: &LogFlow, metered: &BTreeSet<Slot>) -> Wa
     let mut actions = vec![Action::from(report)];
     actions.extend(flow.resubmit.map(Action::resubmit));
     Wanted {
-        cookie: flow.cookie,
+        cookie,
         matches,
         actions,
     }
@@ -251,9 +251,9 @@ impl Flows {
         first.is_none_or(|((found, ..), _)| *found != table)
     }
 
-    /// Compares with the log flows that are wanted, of which those of the ports in `metered` are
-    /// to report through the port's meter. A meter is looked up when a flow is written, so that
-    /// the flows of the ports in `rebind`, whose meters are not those of then, are written again.
+    /// Compares with the log flows that are wanted, of which those in `metered` are to
+    /// report through their meters. A meter is looked up when a flow is written, so that the flows
+    /// in `rebind`, whose meters are not those of then, are written again.
     ///
     /// Deletions name table, priority, match and cookie, so that they cannot touch a flow of
     /// anyone else; no addition is made at the place of someone else's flow, which it would
@@ -262,8 +262,8 @@ impl Flows {
         &self,
         profile: &FlowProfile,
         log_flows: &[LogFlow],
-        metered: &BTreeSet<Slot>,
-        rebind: &BTreeSet<Slot>,
+        metered: &BTreeSet<Cookie>,
+        rebind: &BTreeSet<Cookie>,
     ) -> Comparison {
         let mut lacking: BTreeMap<Place, Wanted> = log_flows
             .iter()
@@ -277,7 +277,7 @@ impl Flows {
         for (place, present) in &self.0 {
             match lacking.get(place) {
                 Some(wanted) if present.is(wanted) => {
-                    let rebind = rebind.contains(&wanted.cookie.slot);
+                    let rebind = rebind.contains(&wanted.cookie);
                     let modify = lacking.remove(place).filter(|_| rebind);
                     let modify = modify.map(|wanted| wanted.modification(place));
                     comparison.changes.extend(modify);

@@ -15,10 +15,10 @@ pub struct Harm {
     pub missing: BTreeSet<Cookie>,
     /// The log flows that did something else or had another cookie.
     pub altered: BTreeSet<Cookie>,
-    /// The ports whose meters were gone, so that nothing limited their packet-ins.
-    pub unmetered: BTreeSet<Slot>,
-    /// The ports whose meters had other limits.
-    pub remetered: BTreeSet<Slot>,
+    /// The log flows whose meters were gone, so that nothing limited their packet-ins.
+    pub unmetered: BTreeSet<Cookie>,
+    /// The log flows whose meters had other limits.
+    pub remetered: BTreeSet<Cookie>,
     /// The log tables that had lost every flow, not only ours.
     pub emptied: BTreeSet<u8>,
     /// Whether it happened while there was no connection: `ovs-vswitchd` was started again, or
@@ -39,9 +39,12 @@ impl Harm {
 
     /// The ports whose events may have been lost.
     pub fn slots(&self) -> BTreeSet<Slot> {
-        let cookies = self.missing.iter().chain(&self.altered);
-        cookies.map(|cookie| cookie.slot).collect()
+        slots(self.missing.iter().chain(&self.altered))
     }
+}
+
+fn slots<'a>(cookies: impl IntoIterator<Item = &'a Cookie>) -> BTreeSet<Slot> {
+    cookies.into_iter().map(|cookie| cookie.slot).collect()
 }
 
 impl fmt::Display for Harm {
@@ -64,17 +67,11 @@ impl fmt::Display for Harm {
                 "{missing} log flows were gone and {altered} changed, of {ports} ports"
             )),
         }
-        if !self.unmetered.is_empty() {
-            parts.push(format!(
-                "the meters of {} ports were gone",
-                self.unmetered.len()
-            ));
-        }
-        if !self.remetered.is_empty() {
-            parts.push(format!(
-                "the meters of {} ports were changed",
-                self.remetered.len()
-            ));
+        for (meters, what) in [(&self.unmetered, "gone"), (&self.remetered, "changed")] {
+            if !meters.is_empty() {
+                let (meters, ports) = (meters.len(), slots(meters).len());
+                parts.push(format!("{meters} meters of {ports} ports were {what}"));
+            }
         }
         f.write_str(&parts.join("; "))
     }

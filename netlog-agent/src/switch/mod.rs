@@ -71,8 +71,8 @@ pub enum Event {
     },
     /// What was lost by harm that was [`Healed`](Self::Healed), once the switch has counted it.
     Missed(Missed),
-    /// The switch does not meter the packet-ins of some or all ports, though there are limits.
-    /// Their log flows are in force all the same.
+    /// The switch does not meter the packet-ins of some or all log flows, though there are limits.
+    /// They are in force all the same.
     Unmetered {
         /// Why.
         reason: String,
@@ -125,7 +125,7 @@ struct Shared {
 struct Wanted {
     ticket: u64,
     flows: Vec<LogFlow>,
-    /// What each port's meter is set by.
+    /// What the meter of each log flow is set by.
     limits: Option<Limits>,
 }
 
@@ -216,7 +216,7 @@ impl Switch {
     }
 
     /// Says which log flows the switch should have, in place of what was said before, and by which
-    /// limits each port's packet-ins are metered.
+    /// limits the packet-ins of each log flow are metered.
     pub fn want(&self, ticket: u64, flows: Vec<LogFlow>, limits: Option<Limits>) {
         let wanted = Wanted {
             ticket,

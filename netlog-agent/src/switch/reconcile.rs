@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use netlog_core::flow::{FlowProfile, LogFlow, Slot};
+use netlog_core::flow::{Cookie, FlowProfile, LogFlow};
 use netlog_ofp::multipart::{
     FlowMonitorFlags, FlowMonitorRequest, FlowStatsRequest, FlowUpdate, FlowUpdateEvent,
     MultipartReply,
@@ -74,11 +74,11 @@ pub(super) enum Request {
 struct Set {
     ticket: u64,
     flows: Arc<[LogFlow]>,
-    /// The ports that should have meters, and what these are set by.
-    slots: Arc<BTreeSet<Slot>>,
+    /// The log flows that should have meters, and what these are set by.
+    to_meter: Arc<BTreeSet<Cookie>>,
     limits: Option<Limits>,
-    /// The ports whose flows report through a meter.
-    metered: Arc<BTreeSet<Slot>>,
+    /// Those that report through a meter.
+    metered: Arc<BTreeSet<Cookie>>,
 }
 
 /// What there is to do.
@@ -134,19 +134,21 @@ enum Support {
     There,
 }
 
-/// The meters of our ports.
+/// The meters of our log flows.
 #[derive(Debug)]
 struct Metering {
     support: Support,
+    /// How many the switch has room for.
+    room: u32,
     /// What the switch has, if it was read.
     present: Meters,
     is_read: bool,
     /// When it was read last.
     read_at: Duration,
     /// Those that are there, set by the limits in force, if nobody has interfered.
-    expected: BTreeSet<Slot>,
-    /// The ports whose meters were made since their flows were written.
-    rebind: BTreeSet<Slot>,
+    expected: BTreeSet<Cookie>,
+    /// The log flows whose meters were made since they were written.
+    rebind: BTreeSet<Cookie>,
     /// Whether there are some that nothing needs.
     surplus: bool,
     /// When meters are set again after a refusal; none are before.
@@ -200,6 +202,7 @@ impl Reconciler {
             read: 0,
             metering: Metering {
                 support: Support::Unasked,
+                room: 0,
                 present: Meters::default(),
                 is_read: false,
                 read_at: Duration::ZERO,
@@ -227,11 +230,11 @@ impl Reconciler {
 
     /// These log flows are wanted, in place of those before.
     pub(super) fn want(&mut self, wanted: Wanted) {
-        let slots = wanted.flows.iter().map(|flow| flow.cookie.slot);
-        let slots = wanted.limits.map(|_| slots.collect());
+        let cookies = wanted.flows.iter().map(|flow| flow.cookie);
+        let to_meter = wanted.limits.map(|_| cookies.collect());
         self.wanted = Some(Set {
             ticket: wanted.ticket,
-            slots: Arc::new(slots.unwrap_or_default()),
+            to_meter: Arc::new(to_meter.unwrap_or_default()),
             flows: wanted.flows.into(),
             limits: wanted.limits,
             // It is known once the meters are there.
@@ -352,7 +355,7 @@ impl Reconciler {
         } else if std::mem::take(&mut self.metering.surplus)
             && let Some(set) = &self.in_force
         {
-            let changes = self.metering.present.clearing(&set.slots);
+            let changes = self.metering.present.clearing(&set.to_meter);
             self.set_meters(changes, ask)?;
         }
         Ok(())
@@ -364,11 +367,11 @@ impl Reconciler {
         ask: impl FnOnce(Request) -> Result<Xid, E>,
     ) -> Result<(), E> {
         // Until it is confirmed nobody knows how they are set.
-        for slot in changes
+        for cookie in changes
             .iter()
-            .filter_map(|change| meters::slot(change.meter_id))
+            .filter_map(|change| meters::cookie(change.meter_id))
         {
-            self.metering.expected.remove(&slot);
+            self.metering.expected.remove(&cookie);
         }
         let xid = ask(Request::SetMeters(changes.clone()))?;
         self.phase = Phase::SettingMeters { xid, changes };
@@ -471,7 +474,7 @@ impl Reconciler {
             (Phase::SettingMeters { changes, .. }, _) => {
                 let is_new = |change: &&MeterMod| change.command == MeterCommand::ADD;
                 let new = changes.iter().filter(is_new);
-                let new = new.filter_map(|change| meters::slot(change.meter_id));
+                let new = new.filter_map(|change| meters::cookie(change.meter_id));
                 self.metering.rebind.extend(new);
                 self.metering.present.apply(&changes);
                 // The flows that use them come next.
@@ -520,6 +523,7 @@ impl Reconciler {
                     metering.lack = Some("it has no meters that count packets".to_owned());
                     Support::Missing
                 };
+                metering.room = features.max_meter;
                 metering.present = Meters::default();
             }
             MultipartReply::MeterConfig(found) => {
@@ -530,8 +534,8 @@ impl Reconciler {
                     if !missing.is_empty() || !altered.is_empty() {
                         let since = self.harmed_at.unwrap_or(metering.read_at);
                         self.harmed_at = Some(since.min(metering.read_at));
-                        let gone = |slot: &Slot| missing.contains(slot) || altered.contains(slot);
-                        metering.expected.retain(|slot| !gone(slot));
+                        let gone = |of: &Cookie| missing.contains(of) || altered.contains(of);
+                        metering.expected.retain(|of| !gone(of));
                         self.harm.unmetered.extend(missing);
                         self.harm.remetered.extend(altered);
                         self.stale = true;
@@ -585,13 +589,14 @@ impl Reconciler {
         let metering = &mut self.metering;
         if metering.support == Support::There {
             if let Some(limits) = wanted.limits.filter(|_| metering.retry.is_none()) {
-                let changes = metering.present.setting(&wanted.slots, limits);
+                let Metering { present, room, .. } = metering;
+                let changes = present.setting(&wanted.to_meter, limits, *room);
                 if !changes.is_empty() {
                     return Some(Change::Meters(changes));
                 }
             }
-            let metered = wanted.slots.iter().copied();
-            let metered = metered.filter(|slot| metering.present.contains(*slot));
+            let metered = wanted.to_meter.iter().copied();
+            let metered = metered.filter(|cookie| metering.present.contains(*cookie));
             wanted.metered = Arc::new(metered.collect());
         }
         let (metered, rebind) = (&wanted.metered, &metering.rebind);
@@ -625,8 +630,8 @@ impl Reconciler {
             let cookies: BTreeSet<_> = set.flows.iter().map(|flow| flow.cookie).collect();
             harm.missing.retain(|cookie| cookies.contains(cookie));
             harm.altered.retain(|cookie| cookies.contains(cookie));
-            harm.unmetered.retain(|slot| set.metered.contains(slot));
-            harm.remetered.retain(|slot| set.metered.contains(slot));
+            harm.unmetered.retain(|cookie| set.metered.contains(cookie));
+            harm.remetered.retain(|cookie| set.metered.contains(cookie));
         }
         self.settle_meters(&set, tell);
         let before = self.in_force.replace(set);
@@ -658,13 +663,18 @@ impl Reconciler {
     fn settle_meters(&mut self, set: &Set, tell: &mut impl FnMut(Event)) {
         let metering = &mut self.metering;
         metering.rebind.clear();
-        metering.surplus = !metering.present.clearing(&set.slots).is_empty();
+        metering.surplus = !metering.present.clearing(&set.to_meter).is_empty();
         let altered = |limits| metering.present.differ(&set.metered, limits)[1].clone();
         let altered = set.limits.map(altered).unwrap_or_default();
         metering.expected = set.metered.difference(&altered).copied().collect();
-        let lack = (metering.expected.len() < set.slots.len()).then(|| {
-            let lack = metering.lack.clone();
-            lack.unwrap_or_else(|| "some ports have no number for a meter".to_owned())
+        let (expected, all) = (metering.expected.len(), set.to_meter.len());
+        let lack = (expected < all).then(|| match &metering.lack {
+            Some(lack) => lack.clone(),
+            None => format!(
+                "it has room for {} meters, so that {} of {all} log flows have none",
+                metering.room,
+                all - expected
+            ),
         });
         if metering.told != lack {
             metering.told.clone_from(&lack);
@@ -679,7 +689,7 @@ impl Reconciler {
     fn doubt(&mut self, set: &Set) {
         if let Some(in_force) = &mut self.in_force {
             let both: BTreeSet<&LogFlow> = set.flows.iter().collect();
-            let metered = |of: &Set, flow: &LogFlow| of.metered.contains(&flow.cookie.slot);
+            let metered = |of: &Set, flow: &LogFlow| of.metered.contains(&flow.cookie);
             in_force.flows = in_force
                 .flows
                 .iter()

@@ -92,7 +92,7 @@ fn list(
         .map(|thing| {
             members
                 .iter()
-                .map(|member| find(thing, member).cloned().unwrap_or_default())
+                .map(|member| find(thing, member).map(together).unwrap_or_default())
                 .collect()
         })
         .collect();
@@ -103,6 +103,18 @@ fn list(
 fn find<'a>(port: &'a Value, member: &str) -> Option<&'a Value> {
     let mut parts = member.split('/');
     parts.try_fold(port, |value, part| value.get(part))
+}
+
+/// A number that is split by reasons as one.
+fn together(value: &Value) -> Value {
+    match value {
+        Value::Object(reasons) => reasons
+            .values()
+            .filter_map(Value::as_u64)
+            .sum::<u64>()
+            .into(),
+        value => value.clone(),
+    }
 }
 
 /// A few lines on the agent as a whole.

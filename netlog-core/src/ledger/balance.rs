@@ -1,12 +1,12 @@
-//! Whether everything that a port's log flows matched is accounted for.
+//! Whether everything that a log flow matched is accounted for.
 //!
 //! ```text
 //! matched + uncounted = metered + received + lost
 //! ```
 //!
 //! The left side and `metered` are told by the switch, `received` is counted here, and `lost` is
-//! what remains. The law is kept for each port and not for each of its log flows, since the port's
-//! meter counts what it cut from all of them.
+//! what remains. The law holds for each log flow, since each has a meter of its own, and so for the
+//! sums of them: a port, a bridge, a log object.
 //!
 //! # When a difference is a loss
 //!
@@ -24,7 +24,7 @@
 //!
 //! The left side, once it is positive, is booked as lost. It never tells too much. It tells
 //! everything [`SETTLE`] after the traffic has paused; while traffic goes on without a pause, it
-//! leaves out at most what the port receives in that time, however long it goes on.
+//! leaves out at most what is received of the log flow in that time, however long it goes on.
 //!
 //! Time in which nobody looked, since the process was stopped or the host slept, counts as one
 //! short step, so that packet-ins that waited meanwhile are not taken for lost.
@@ -34,13 +34,22 @@
 //! The counters of a switch that dies are gone, with what they counted since they were read last.
 //! Packet-ins of these packets may have come all the same. When the switch was asked again and
 //! again for [`QUIET`], nothing has changed, and more is accounted for than was matched, the rest is
-//! booked as `uncounted`. A meter that is
-//! gone cannot say what it cut last; what is missing then is told with that cause, until the next
-//! pause.
+//! booked as `uncounted`.
+//!
+//! A switch that lives loses counts too, and no later reading has them. When a revalidator deletes a
+//! flow of the userspace datapath, `flow_del_on_pmd()` (`lib/dpif-netdev.c`, Open vSwitch 3.1) reads
+//! what that flow counted and only then takes it out of the tables that packets are looked up in.
+//! The thread that forwards takes no lock of this, so that it goes on finding the flow, for as long
+//! as the revalidator is not let run between the two. These packets are metered and reported;
+//! `push_dp_ops()` (`ofproto/ofproto-dpif-upcall.c`), which gives the count to the log flow, has it
+//! from before.
+//!
+//! A meter that is gone cannot say what it cut last; what is missing then is told with that cause,
+//! until the next pause.
 
 use std::time::Duration;
 
-use crate::flow::FlowKind;
+use serde::{Deserialize, Serialize};
 
 /// How long a packet-in may be on its way.
 pub const SETTLE: Duration = Duration::from_secs(2);
@@ -51,41 +60,37 @@ pub const QUIET: Duration = Duration::from_secs(10);
 /// The most that one look counts for as time that has passed.
 const STEP: Duration = Duration::from_millis(1500);
 
-/// The numbers of a port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The numbers of a log flow, or of several together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Figures {
-    /// Packets that each log flow matched, in the order of [`FlowKind::ALL`].
-    pub matched: [u64; FlowKind::ALL.len()],
-    /// Packets that the port's meter cut.
+    /// Packets that the log flow matched.
+    pub matched: u64,
+    /// Packets that its meter cut.
     pub metered: u64,
     /// Packets that were matched, and neither cut nor received.
     pub lost: u64,
-    /// Packets of which more is known than that no counter of the switch ever told of them.
+    /// Packets that were metered or received, and that no counter of the switch ever told of as
+    /// matched: see [above](self#what-the-switch-never-told).
     pub uncounted: u64,
 }
 
 impl Figures {
-    /// Packets that the log flows matched.
-    pub fn matched_total(&self) -> u64 {
-        self.matched.iter().sum()
-    }
-
     /// Both together.
     #[must_use]
-    pub fn plus(mut self, other: Self) -> Self {
-        for (matched, more) in self.matched.iter_mut().zip(other.matched) {
-            *matched += more;
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            matched: self.matched + other.matched,
+            metered: self.metered + other.metered,
+            lost: self.lost + other.lost,
+            uncounted: self.uncounted + other.uncounted,
         }
-        self.metered += other.metered;
-        self.lost += other.lost;
-        self.uncounted += other.uncounted;
-        self
     }
 
     /// What is missing when so many packet-ins are received: positive while some are on their
     /// way, negative while the switch has not told everything.
     pub fn unsettled(&self, received: u64) -> i64 {
-        let told = self.matched_total().saturating_add(self.uncounted);
+        let told = self.matched.saturating_add(self.uncounted);
         told.wrapping_sub(self.metered)
             .wrapping_sub(received)
             .wrapping_sub(self.lost)
@@ -125,7 +130,7 @@ struct Candidate {
     waited: Duration,
 }
 
-/// The account of one port, between the switch and the agent.
+/// The account of one log flow, between the switch and the agent.
 #[derive(Debug, Default)]
 pub struct Balance {
     figures: Figures,
@@ -170,10 +175,9 @@ impl Balance {
         &self.figures
     }
 
-    /// The log flow of this kind matched so many packets more.
-    pub fn matched(&mut self, kind: FlowKind, more: u64) {
-        // Kinds are numbered from 1.
-        self.figures.matched[kind as usize - 1] += more;
+    /// The log flow matched so many packets more.
+    pub fn matched(&mut self, more: u64) {
+        self.figures.matched += more;
     }
 
     /// The meter cut so many packets more.
@@ -211,7 +215,7 @@ impl Balance {
         let step = now.saturating_sub(self.looked).min(STEP);
         self.looked = now;
         let missing = self.figures.unsettled(received);
-        let matched = self.figures.matched_total();
+        let matched = self.figures.matched;
         let seen = matched
             .wrapping_add(self.figures.metered)
             .wrapping_add(received);
@@ -247,7 +251,7 @@ impl Balance {
             return [None; 2];
         };
         candidate.waited += step;
-        // Both are of the same port, and counts only grow.
+        // Both are of the same log flow, and counts only grow.
         let since_told = matched - candidate.matched;
         let certain = missing.unsigned_abs().saturating_sub(since_told);
         if certain == 0 {
@@ -294,7 +298,7 @@ mod tests {
 
     const TICK: Duration = Duration::from_millis(100);
 
-    /// A port with its switch: each packet is cut, lost, or received after a while, and the switch
+    /// A log flow with its switch: each packet is cut, lost, or received after a while, and the switch
     /// tells what it matched later than it did.
     #[derive(Debug, Default)]
     struct Scene {
@@ -352,7 +356,7 @@ mod tests {
                 self.received += due(&mut self.on_the_way);
                 if self.ticks.is_multiple_of(self.ask_every) {
                     let told = due(&mut self.untold);
-                    self.balance.matched(FlowKind::Drop, told);
+                    self.balance.matched(told);
                     self.balance.metered(std::mem::take(&mut self.cut));
                     self.asked = true;
                     if self.attached.is_some_and(|at| now >= at + SETTLE) {
@@ -412,7 +416,7 @@ mod tests {
             scene.wait(1);
             most_hidden = most_hidden.max(scene.really_lost - scene.lost());
         }
-        // What the port receives in SETTLE and between two looks, and the time that the switch
+        // What the log flow receives in SETTLE and between two looks, and the time that the switch
         // takes to tell.
         assert!(scene.lost() > 600, "{}", scene.lost());
         assert!(most_hidden < 90 * 4, "{most_hidden}");
@@ -464,7 +468,7 @@ mod tests {
     fn a_process_that_was_stopped_does_not_take_for_lost_what_waited() {
         let mut scene = Scene::new(0, 10);
         scene.pass(10, 0, 0);
-        scene.balance.matched(FlowKind::Drop, 10);
+        scene.balance.matched(10);
         scene.untold.clear();
         scene.look();
         // An hour later the ledger looks before the packet-ins are read.
@@ -494,7 +498,7 @@ mod tests {
         assert_eq!(scene.told[1].cause, Cause::Switch);
     }
 
-    /// What happens to a port.
+    /// What happens to a log flow.
     #[derive(Clone, Copy, Debug)]
     enum Step {
         Pass {

@@ -98,6 +98,11 @@ impl Gaps {
         });
     }
 
+    /// The kinds of gaps that are open: of each something was lost within an interval.
+    pub fn open(&self) -> impl Iterator<Item = &Kind> {
+        self.open.keys()
+    }
+
     /// What is to be told now.
     pub fn due(&mut self, now: Duration) -> Vec<Gap> {
         let mut due = Vec::new();

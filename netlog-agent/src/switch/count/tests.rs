@@ -1,6 +1,6 @@
 //! The counter against a model of a switch, and of a ledger that adds up what is told.
 
-use netlog_core::flow::FlowKind;
+use netlog_core::flow::{FlowKind, Slot};
 use netlog_ofp::multipart::{FlowStats, MeterBandStats, MeterStats, TableStats};
 use netlog_ofp::{FlowFlags, FlowRemovedReason, Match};
 use proptest::prelude::*;
@@ -211,7 +211,7 @@ impl Scene {
 
     fn meter_stats(&self) -> Vec<MeterStats> {
         let stats = |(slot, meter): (&Slot, &Thing)| MeterStats {
-            meter_id: MeterId(0x6e00_0000 + slot),
+            meter_id: meters::meter(cookie(*slot)).unwrap(),
             flow_count: 0,
             packet_in_count: 0,
             byte_in_count: 0,
@@ -456,7 +456,7 @@ fn only_our_meters_are_told() {
         panic!("{told:?}");
     };
     let count = Count {
-        of: 3,
+        of: cookie(3),
         more: 4,
         counter: CounterState::Running {
             packets: 4,

@@ -33,7 +33,7 @@ struct Switch {
     /// Meters, with a number that no other ever has.
     meters: BTreeMap<MeterId, (u32, MeterConfig)>,
     last_meter: u32,
-    has_no_meters: bool,
+    max_meter: u32,
     /// The meter that each flow found when it was written.
     bound: BTreeMap<Place, Option<u32>>,
     /// What it was asked to change, in order.
@@ -82,7 +82,7 @@ impl Switch {
             Request::MeterFeatures => LinkEvent::Multipart {
                 xid,
                 reply: MultipartReply::MeterFeatures(MeterFeatures {
-                    max_meter: if self.has_no_meters { 0 } else { 1 << 18 },
+                    max_meter: self.max_meter,
                     band_types: 2,
                     capabilities: 0xf,
                     max_bands: 8,
@@ -99,7 +99,7 @@ impl Switch {
             Request::SetMeters(changes) => {
                 self.history.push(Request::SetMeters(changes.clone()));
                 for change in changes {
-                    assert!(meters::slot(change.meter_id).is_some(), "{change:?}");
+                    assert_eq!(change.meter_id.0 >> 24, 0x6e, "{change:?}");
                     self.set_meter(change);
                 }
                 LinkEvent::Done { xid }
@@ -157,6 +157,7 @@ impl Switch {
         match change.command {
             MeterCommand::ADD => {
                 self.last_meter += 1;
+                assert!(self.meters.len() < self.max_meter as usize, "no room");
                 let before = self.meters.insert(id, (self.last_meter, config));
                 assert!(before.is_none(), "a meter is added twice");
             }
@@ -305,7 +306,10 @@ impl Scene {
     fn new() -> Self {
         let mut scene = Self {
             reconciler: Reconciler::new(FlowProfile::default()),
-            switch: Switch::default(),
+            switch: Switch {
+                max_meter: 1 << 18,
+                ..Switch::default()
+            },
             now: Duration::from_secs(1),
             told: Vec::new(),
             tickets: 0,
@@ -314,6 +318,8 @@ impl Scene {
         for table in [91, 92, 93] {
             scene.switch.meddle(theirs(table, 0, Match::any()));
         }
+        let theirs = MeterMod::packets_per_second(MeterCommand::ADD, MeterId(1), 9, 9);
+        scene.switch.set_meter(theirs);
         scene.reconciler.attach();
         scene
     }
@@ -374,13 +380,6 @@ impl Scene {
     fn in_force_within(limits: Option<Limits>, ports: &[(u32, u32)]) -> Self {
         let mut scene = Self::new();
         scene.limits = limits;
-        // Someone else's.
-        scene.switch.set_meter(MeterMod::packets_per_second(
-            MeterCommand::ADD,
-            MeterId(1),
-            9,
-            9,
-        ));
         scene.want(ports);
         scene.run();
         assert_eq!(scene.switch.ours().len(), 5 * ports.len());
@@ -704,9 +703,9 @@ fn a_change_of_one_port_touches_its_own_flows_only() {
                 assert_eq!(changes.len(), 5);
             }
             Request::SetMeters(changes) => {
-                let slots = changes.iter().map(|change| meters::slot(change.meter_id));
-                touched.extend(slots.map(Option::unwrap));
-                assert_eq!(changes.len(), 1);
+                let cookies = changes.iter().map(|change| meters::cookie(change.meter_id));
+                touched.extend(cookies.map(|cookie| cookie.unwrap().slot));
+                assert_eq!(changes.len(), 5);
             }
             request => panic!("{request:?}"),
         }
@@ -831,22 +830,31 @@ fn limits(rate: u64) -> Limits {
     Limits::new(rate, 25).unwrap()
 }
 
-/// The meters of ours that a switch has, by slot: rate and burst.
-fn our_meters(switch: &Switch) -> BTreeMap<Slot, (u32, u32)> {
+/// The meters of ours that a switch has, by log flow: rate and burst.
+fn our_meters(switch: &Switch) -> BTreeMap<Cookie, (u32, u32)> {
     let ours = |(id, (_, config)): (&MeterId, &(u32, MeterConfig))| {
         let [MeterBand::Drop { rate, burst_size }] = *config.bands else {
             panic!("{config:?}");
         };
-        Some((meters::slot(*id)?, (rate, burst_size)))
+        Some((meters::cookie(*id)?, (rate, burst_size)))
     };
     switch.meters.iter().filter_map(ours).collect()
 }
 
-/// Whether every flow of ours reports through the meter that its port has now.
+/// The meters that the log flows of ports should have.
+fn meters_of(ports: &[(u32, u32)], limits: Limits) -> BTreeMap<Cookie, (u32, u32)> {
+    let setting = (limits.rate(), limits.rate() + limits.burst());
+    cookies(ports, None)
+        .into_iter()
+        .map(|cookie| (cookie, setting))
+        .collect()
+}
+
+/// Whether every flow of ours reports through the meter that it has now.
 fn assert_bound(switch: &Switch) {
     for (place, flow) in switch.flows.iter().filter(|(_, flow)| is_ours(flow.cookie)) {
-        let slot = Cookie::from_bits(flow.cookie).unwrap().slot;
-        let meter = switch.meters.get(&meters::meter(slot).unwrap());
+        let cookie = Cookie::from_bits(flow.cookie).unwrap();
+        let meter = switch.meters.get(&meters::meter(cookie).unwrap());
         assert_eq!(switch.bound[place], meter.map(|(meter, _)| *meter));
     }
 }
@@ -854,14 +862,13 @@ fn assert_bound(switch: &Switch) {
 #[test]
 fn meters_come_before_the_flows_and_go_after_them() {
     let mut scene = Scene::in_force_within(Some(limits(100)), &PORTS);
-    assert_eq!(
-        our_meters(&scene.switch),
-        BTreeMap::from([(1, (100, 125)), (2, (100, 125))])
-    );
+    let all = meters_of(&PORTS, limits(100));
+    assert_eq!((all.len(), our_meters(&scene.switch)), (10, all));
     assert_bound(&scene.switch);
     scene.want(&PORTS[..1]);
     scene.run();
-    assert_eq!(our_meters(&scene.switch).len(), 1);
+    let first = meters_of(&PORTS[..1], limits(100));
+    assert_eq!(our_meters(&scene.switch), first);
     scene.limits = None;
     scene.want(&PORTS);
     scene.run();
@@ -879,13 +886,13 @@ fn meters_come_before_the_flows_and_go_after_them() {
         })
         .collect();
     let expected = [
-        ("meters", 2),
+        ("meters", 10),
         ("flows", 10),
         ("flows", 5),
-        ("meters", 1),
+        ("meters", 5),
         // The first port's flows are changed, those of the second added.
         ("flows", 10),
-        ("meters", 1),
+        ("meters", 5),
     ];
     assert_eq!(kinds, expected);
     assert!(
@@ -905,12 +912,13 @@ fn other_limits_change_the_meters_and_no_flow() {
     let modify = |change: &MeterMod| change.command == MeterCommand::MODIFY;
     assert!(
         matches!(&*scene.switch.history, [Request::SetMeters(changes)]
-            if changes.len() == 2 && changes.iter().all(modify)),
+            if changes.len() == 10 && changes.iter().all(modify)),
         "{:?}",
         scene.switch.history
     );
     assert!(matches!(*scene.told, [Event::InForce { ticket: of, changes: 0 }] if of == ticket));
-    assert_eq!(our_meters(&scene.switch)[&1], (1000, 1025));
+    let all = meters_of(&PORTS, limits(1000));
+    assert_eq!(our_meters(&scene.switch), all);
     assert_bound(&scene.switch);
 }
 
@@ -939,22 +947,26 @@ fn meters_that_others_delete_are_put_back_and_bound_again() {
     scene.now += Duration::from_secs(1);
     scene.switch.meddle_meter(MeterMod::delete(MeterId::ALL));
     scene.settle();
-    assert_eq!(our_meters(&scene.switch).len(), 2);
+    assert_eq!(our_meters(&scene.switch), meters_of(&PORTS, limits(100)));
     assert_bound(&scene.switch);
     let (harm, _) = scene.only_healed();
     let expected = Harm {
-        unmetered: BTreeSet::from([1, 2]),
+        unmetered: cookies(&PORTS, None),
         ..Harm::default()
     };
     assert_eq!(harm, expected);
-    assert_eq!(harm.to_string(), "the meters of 2 ports were gone");
+    assert_eq!(harm.to_string(), "10 meters of 2 ports were gone");
 }
 
 #[test]
 fn meters_that_others_change_are_set_again_though_nobody_says_so() {
     let mut scene = Scene::in_force_within(Some(limits(100)), &PORTS);
     scene.now += Duration::from_secs(1);
-    let id = meters::meter(2).unwrap();
+    let altered = Cookie {
+        kind: FlowKind::Drop,
+        slot: 2,
+    };
+    let id = meters::meter(altered).unwrap();
     let change = MeterMod::packets_per_second(MeterCommand::MODIFY, id, 1, 1);
     scene.switch.set_meter(change);
     scene.settle();
@@ -963,18 +975,18 @@ fn meters_that_others_change_are_set_again_though_nobody_says_so() {
     scene.settle();
     let (harm, gap) = scene.only_healed();
     let expected = Harm {
-        remetered: BTreeSet::from([2]),
+        remetered: BTreeSet::from([altered]),
         ..Harm::default()
     };
     assert_eq!(harm, expected);
     assert_eq!(gap, Duration::from_secs(1), "since the meters were read");
-    assert_eq!(our_meters(&scene.switch)[&2], (100, 125));
+    assert_eq!(our_meters(&scene.switch), meters_of(&PORTS, limits(100)));
 }
 
 #[test]
 fn a_switch_without_meters_gets_flows_without_them() {
     let mut scene = Scene::new();
-    scene.switch.has_no_meters = true;
+    scene.switch.max_meter = 0;
     scene.limits = Some(limits(100));
     scene.want(&PORTS);
     scene.settle();
@@ -1016,9 +1028,53 @@ fn meters_that_are_refused_keep_no_flow_back_and_are_tried_again() {
     assert_eq!(scene.reconciler.deadline(), Some(scene.now + METER_RETRY));
     scene.now += METER_RETRY;
     scene.run();
-    assert_eq!(our_meters(&scene.switch).len(), 2);
+    assert_eq!(our_meters(&scene.switch), meters_of(&PORTS, limits(100)));
     assert_bound(&scene.switch);
     assert!(scene.told.is_empty(), "{:?}", scene.told);
+}
+
+#[test]
+fn where_there_is_no_room_for_all_meters_drops_have_theirs_and_it_is_told() {
+    let mut scene = Scene::new();
+    // One of them is someone else's.
+    scene.switch.max_meter = 8;
+    scene.limits = Some(limits(100));
+    scene.want(&PORTS);
+    scene.run();
+    let Some(Event::Unmetered { reason }) = scene.told.first() else {
+        panic!("{:?}", scene.told);
+    };
+    assert_eq!(
+        reason,
+        "it has room for 8 meters, so that 3 of 10 log flows have none"
+    );
+    assert!(matches!(scene.told[1..], [Event::InForce { .. }]));
+    let metered = our_meters(&scene.switch);
+    assert_eq!(metered.len(), 7);
+    let mut drops = cookies(&PORTS, None);
+    drops.retain(|cookie| cookie.kind == FlowKind::Drop);
+    assert!(drops.iter().all(|drop| metered.contains_key(drop)));
+    assert_bound(&scene.switch);
+    // Nothing is asked for in vain.
+    assert_eq!(scene.reconciler.deadline(), None);
+    // With fewer ports all have room, once the meters of the others are gone.
+    scene.want(&PORTS[..1]);
+    scene.run();
+    let first = meters_of(&PORTS[..1], limits(100));
+    assert_eq!(our_meters(&scene.switch), first);
+    assert_bound(&scene.switch);
+}
+
+#[test]
+fn meters_of_ours_that_no_log_flow_has_go() {
+    let mut scene = Scene::new();
+    let stray = MeterId(0x6e00_0007);
+    let add = MeterMod::packets_per_second(MeterCommand::ADD, stray, 1, 1);
+    scene.switch.set_meter(add);
+    scene.want(&PORTS);
+    scene.run();
+    assert!(!scene.switch.meters.contains_key(&stray));
+    assert!(scene.switch.meters.contains_key(&MeterId(1)));
 }
 
 /// Something that happens to a switch or to us.
@@ -1064,7 +1120,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         }),
         prop::option::of(100u32..103).prop_map(Happening::Limit),
         Just(Happening::DeleteMeters),
-        (0usize..4).prop_map(Happening::AlterMeter),
+        (0usize..20).prop_map(Happening::AlterMeter),
         Just(Happening::LookAtMeters),
         table.clone().prop_map(Happening::DeleteOurs),
         table.clone().prop_map(Happening::Flush),
@@ -1098,8 +1154,8 @@ impl Scene {
             }
             Happening::AlterMeter(which) => {
                 let ours = our_meters(&self.switch);
-                if let Some(slot) = ours.keys().nth(which) {
-                    let id = meters::meter(*slot).unwrap();
+                if let Some(cookie) = ours.keys().nth(which) {
+                    let id = meters::meter(*cookie).unwrap();
                     let change = MeterMod::packets_per_second(MeterCommand::MODIFY, id, 1, 1);
                     self.switch.set_meter(change);
                 }
@@ -1187,10 +1243,8 @@ proptest! {
         scene.settle();
         scene.reconciler.look_at_meters();
         scene.settle();
-        let metered: BTreeMap<Slot, (u32, u32)> = wanted
-            .iter()
-            .filter_map(|(slot, _)| wanted_limits.map(|limits: Limits| (*slot, (limits.rate(), limits.rate() + limits.burst()))))
-            .collect();
+        let metered = wanted_limits.map(|limits| meters_of(&wanted, limits));
+        let metered = metered.unwrap_or_default();
         prop_assert_eq!(our_meters(&scene.switch), metered);
         assert_bound(&scene.switch);
         prop_assert_eq!(scene.switch.theirs(), theirs_before.clone());
