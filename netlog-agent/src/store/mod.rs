@@ -101,6 +101,23 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX logs_target_down        ON logs (ifnull(target_id, '') DESC, id);
     CREATE INDEX logs_enabled_down       ON logs (enabled DESC, id);
 ",
+    "
+    -- The same for callers who see one project.
+    CREATE INDEX logs_project_description     ON logs (project_id, description);
+    CREATE INDEX logs_project_resource_type   ON logs (project_id, resource_type);
+    CREATE INDEX logs_project_resource        ON logs (project_id, ifnull(resource_id, ''));
+    CREATE INDEX logs_project_target          ON logs (project_id, ifnull(target_id, ''));
+    CREATE INDEX logs_project_event           ON logs (project_id, event);
+    CREATE INDEX logs_project_enabled         ON logs (project_id, enabled);
+    CREATE INDEX logs_project_revision_number ON logs (project_id, revision_number);
+    CREATE INDEX logs_project_name_down          ON logs (project_id, name DESC, id);
+    CREATE INDEX logs_project_resource_type_down ON logs (project_id, resource_type DESC, id);
+    CREATE INDEX logs_project_resource_down
+        ON logs (project_id, ifnull(resource_id, '') DESC, id);
+    CREATE INDEX logs_project_target_down
+        ON logs (project_id, ifnull(target_id, '') DESC, id);
+    CREATE INDEX logs_project_enabled_down       ON logs (project_id, enabled DESC, id);
+",
 ];
 
 /// Why the store cannot do what it was asked.

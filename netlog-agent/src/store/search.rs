@@ -1,10 +1,12 @@
 //! Lists of log objects, filtered, ordered and paged by SQLite.
 //!
 //! A page must not cost more the more log objects there are. So each field that a list can be
-//! narrowed or ordered by has an index, and each index ends in the id (the table has no other key),
-//! which is what Neutron orders equal objects by. A search is a walk over one of them:
+//! narrowed or ordered by has an index, and another that begins with the project, since most callers
+//! see one project only. Each index ends in the id (the table has no other key), which is what
+//! Neutron orders equal log objects by. A search is a walk over one of them:
 //!
-//! - over the index of a filter that alone gives the order too, or else
+//! - over the index of a filter, or of the project and a filter, that alone gives the order too, or
+//!   else
 //! - over that of a filter that few log objects pass, which are then sorted, or else
 //! - over that of the order, passing over what the filters refuse: since many pass, a page is full
 //!   soon.
@@ -15,8 +17,9 @@
 //! differs in the last but one, and so on: ranges that follow each other, each of which an index
 //! answers.
 //!
-//! What no index has is an order by two fields in different directions, or by a second field other
-//! than the name: then all log objects that agree in the first field are sorted.
+//! What no index has is an order by two fields, unless the second is the name: then all log objects
+//! that agree in the first field are sorted, and so are those with a name that many have if the
+//! first is the name and the second another.
 
 use std::ops::ControlFlow;
 
@@ -24,8 +27,9 @@ use netlog_core::log::LogObject;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-/// How many log objects may pass a filter for them to be sorted.
-const FEW: usize = 500;
+/// How many log objects may pass a filter for them to be sorted. Tests have fewer log objects, and
+/// shall go all ways.
+const FEW: usize = if cfg!(test) { 4 } else { 500 };
 
 /// A field of a log object that lists can be narrowed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,10 +107,11 @@ impl Field {
 
     /// Whether an index on this field goes on with that one, before the id.
     const fn goes_on_with(self, next: Self) -> bool {
-        matches!(
-            (self, next),
-            (Self::Project | Self::Event | Self::Enabled, Self::Name)
-        )
+        match self {
+            Self::Project => true,
+            Self::Event | Self::Enabled => matches!(next, Self::Name),
+            _ => false,
+        }
     }
 
     /// What a text stands for in the table; `None` if no log object has it.
@@ -170,6 +175,17 @@ impl Condition {
         }
     }
 
+    /// All of these.
+    fn all<'a>(conditions: impl Iterator<Item = &'a Self>) -> Self {
+        let (mut sql, mut values) = ("true".to_owned(), Vec::new());
+        for condition in conditions {
+            sql.push_str(" AND ");
+            sql.push_str(&condition.sql);
+            values.extend_from_slice(&condition.values);
+        }
+        Self { sql, values }
+    }
+
     /// The same, not to be searched by.
     fn unsearched(self) -> Self {
         Self {
@@ -185,37 +201,7 @@ pub(super) fn run(
     search: &Search,
     mut found: impl FnMut(LogObject) -> ControlFlow<()>,
 ) -> rusqlite::Result<()> {
-    let order = order(search);
-    let mut filters: Vec<(Field, Condition)> = Vec::new();
-    for (field, texts) in &search.filters {
-        let values = texts.iter().filter_map(|text| field.read(text)).collect();
-        filters.push((*field, Condition::one_of(*field, values)));
-    }
-    let by = searched(connection, &filters, &order)?;
-    let filters = filters.into_iter().enumerate();
-    let filters: Vec<Condition> = filters
-        .map(|(place, (_, condition))| match by {
-            Some(by) if by == place => condition,
-            _ => condition.unsearched(),
-        })
-        .collect();
-    for (range, order) in ranges(search.after.as_ref(), &order) {
-        let order_by: Vec<String> = order
-            .iter()
-            .map(|(field, down)| format!("{} {}", field.sql(), if *down { "DESC" } else { "ASC" }))
-            .collect();
-        let conditions: Vec<&Condition> = filters.iter().chain(&range).collect();
-        let all: Vec<&str> = conditions.iter().map(|c| c.sql.as_str()).collect();
-        let all = if all.is_empty() {
-            "true".to_owned()
-        } else {
-            all.join(" AND ")
-        };
-        let sql = format!(
-            "SELECT * FROM logs WHERE {all} ORDER BY {}",
-            order_by.join(", ")
-        );
-        let values = conditions.iter().flat_map(|condition| &condition.values);
+    for Condition { sql, values } in statements(connection, search)? {
         let mut select = connection.prepare_cached(&sql)?;
         let mut rows = select.query(params_from_iter(values))?;
         while let Some(row) = rows.next()? {
@@ -227,11 +213,57 @@ pub(super) fn run(
     Ok(())
 }
 
-/// The order down to the id, which no two log objects share.
-fn order(search: &Search) -> Vec<(Field, bool)> {
+/// The statements that find the log objects of a search, one after the other.
+fn statements(connection: &Connection, search: &Search) -> rusqlite::Result<Vec<Condition>> {
+    let mut filters: Vec<(Field, Condition)> = Vec::new();
+    for (field, texts) in &search.filters {
+        let values = texts.iter().filter_map(|text| field.read(text)).collect();
+        filters.push((*field, Condition::one_of(*field, values)));
+    }
+    let order = order(search, &filters);
+    let by = searched(connection, &filters, &order)?;
+    let filters = filters.into_iter().enumerate();
+    let filters: Vec<Condition> = filters
+        .map(|(place, (_, condition))| {
+            if by.contains(&place) {
+                condition
+            } else {
+                condition.unsearched()
+            }
+        })
+        .collect();
+    let statement = |(range, order): (Vec<Condition>, &Order)| {
+        let order_by: Vec<String> = order
+            .iter()
+            .map(|(field, down)| format!("{} {}", field.sql(), if *down { "DESC" } else { "ASC" }))
+            .collect();
+        let all = Condition::all(filters.iter().chain(&range));
+        Condition {
+            sql: format!(
+                "SELECT * FROM logs WHERE {} ORDER BY {}",
+                all.sql,
+                order_by.join(", ")
+            ),
+            values: all.values,
+        }
+    };
+    let ranges = ranges(search.after.as_ref(), &order);
+    Ok(ranges.into_iter().map(statement).collect())
+}
+
+/// The order down to the id, which no two log objects share. What is the same for all log objects
+/// that are searched gives no order.
+fn order(search: &Search, filters: &[(Field, Condition)]) -> Vec<(Field, bool)> {
+    let same = |field: Field| {
+        filters.iter().any(|(filter, condition)| {
+            let after = search.after.as_ref();
+            let same = |value: &Value| after.is_none_or(|after| field.of(after) == *value);
+            *filter == field && matches!(&condition.values[..], [value] if same(value))
+        })
+    };
     let mut order: Vec<(Field, bool)> = Vec::new();
     for &(field, down) in search.order.iter().chain(&[(Field::Id, false)]) {
-        if order.iter().all(|(known, _)| *known != field) {
+        if field == Field::Id || !same(field) && order.iter().all(|(known, _)| *known != field) {
             order.push((field, down != search.reverse));
         }
         if field == Field::Id {
@@ -241,36 +273,51 @@ fn order(search: &Search) -> Vec<(Field, bool)> {
     order
 }
 
-/// The filter to search by; `None` to go by the order.
+/// The places of the filters to search by; none to go by the order.
 fn searched(
     connection: &Connection,
     filters: &[(Field, Condition)],
     order: &Order,
-) -> rusqlite::Result<Option<usize>> {
-    let ordered = filters.iter().position(|(field, condition)| {
-        condition.values.len() == 1
-            && match order {
-                [(Field::Id, _)] => true,
-                [(next, _), ..] => field.goes_on_with(*next),
-                [] => false,
+) -> rusqlite::Result<Vec<usize>> {
+    let is_one = |place: &usize| filters[*place].1.values.len() == 1;
+    let (projects, others): (Vec<usize>, Vec<usize>) =
+        (0..filters.len()).partition(|place| filters[*place].0 == Field::Project);
+    let project = projects.iter().copied().find(is_one);
+    let project = project.or_else(|| projects.first().copied());
+    let others = others
+        .into_iter()
+        .map(|other| project.into_iter().chain([other]).collect());
+    let mut walks: Vec<Vec<usize>> = others.collect();
+    // All that pass a filter besides are of the project too.
+    let narrowest = walks.len().max(1);
+    walks.extend(project.map(|project| vec![project]));
+
+    let gives_order = |walk: &&Vec<usize>| {
+        walk.iter().all(is_one)
+            && match (&walk[..], order) {
+                (_, [(Field::Id, _)]) => true,
+                ([place], [(next, _), ..]) => filters[*place].0.goes_on_with(*next),
+                _ => false,
             }
-    });
-    if let (Some(_), [_]) = (ordered, filters) {
-        return Ok(ordered);
+    };
+    let ordered = walks.iter().find(gives_order);
+    if let Some(walk) = ordered.filter(|walk| walk.len() == filters.len()) {
+        return Ok(walk.clone());
     }
-    for (place, (_, condition)) in filters.iter().enumerate() {
+    for walk in walks.iter().take(narrowest) {
+        let all = Condition::all(walk.iter().map(|place| &filters[*place].1));
         let sql = format!(
             "SELECT count(*) FROM (SELECT 1 FROM logs WHERE {} LIMIT {FEW})",
-            condition.sql
+            all.sql
         );
         let passing: usize = connection
             .prepare_cached(&sql)?
-            .query_row(params_from_iter(&condition.values), |row| row.get(0))?;
+            .query_row(params_from_iter(all.values), |row| row.get(0))?;
         if passing < FEW {
-            return Ok(Some(place));
+            return Ok(walk.clone());
         }
     }
-    Ok(ordered)
+    Ok(ordered.cloned().unwrap_or_default())
 }
 
 /// What comes after a log object, as ranges that follow each other, and how each is ordered: by
@@ -291,4 +338,83 @@ fn ranges<'a>(after: Option<&LogObject>, order: &'a Order) -> Vec<(Vec<Condition
         (same.chain(differs).collect(), rest)
     };
     (0..order.len()).rev().map(range).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Store, lock};
+    use uuid::Uuid;
+
+    /// How SQLite finds the log objects of a search.
+    fn plan(store: &Store, search: &Search) -> Vec<String> {
+        let connection = lock(&store.lists);
+        let mut steps = Vec::new();
+        for Condition { sql, values } in statements(&connection, search).unwrap() {
+            let mut explain = connection
+                .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+                .unwrap();
+            let told = explain.query_map(params_from_iter(values), |row| row.get("detail"));
+            steps.extend(told.unwrap().map(Result::<String, _>::unwrap));
+        }
+        steps
+    }
+
+    /// Nothing is sorted and nothing passed over, so that what a page costs depends on the page.
+    #[test]
+    fn an_index_gives_the_pages_of_one_project_in_any_order_and_with_any_filter() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().join("netlog.db")).unwrap();
+        let log = |n| LogObject {
+            target_id: Some(Uuid::from_u128(7)),
+            resource_id: Some(Uuid::from_u128(8)),
+            ..LogObject::new(Uuid::from_u128(n), "a")
+        };
+        let logs: Vec<LogObject> = (0..4 * FEW as u128).map(log).collect();
+        store.create_logs(&logs).unwrap();
+        let pages = |filters: &[(Field, String)], order: &[(Field, bool)]| {
+            let filters = filters.iter().cloned();
+            let filters: Vec<_> = filters.map(|(field, text)| (field, vec![text])).collect();
+            for reverse in [false, true] {
+                for after in [None, Some(logs[FEW].clone())] {
+                    let search = Search {
+                        filters: filters.clone(),
+                        order: order.to_vec(),
+                        reverse,
+                        after,
+                    };
+                    for step in plan(&store, &search) {
+                        let found = step.starts_with("SEARCH") && step.contains("(project_id=?");
+                        assert!(found, "{step}: {search:?}");
+                    }
+                }
+            }
+        };
+        let project = || (Field::Project, "a".to_owned());
+        for field in [
+            Field::Id,
+            Field::Project,
+            Field::Name,
+            Field::ResourceType,
+            Field::Resource,
+            Field::Target,
+            Field::Enabled,
+        ] {
+            for down in [false, true] {
+                pages(&[project()], &[(field, down)]);
+            }
+        }
+        for (field, text) in [
+            (Field::Name, String::new()),
+            (Field::Description, String::new()),
+            (Field::ResourceType, logs[0].resource_type.clone()),
+            (Field::Resource, Uuid::from_u128(8).to_string()),
+            (Field::Target, Uuid::from_u128(7).to_string()),
+            (Field::Event, "ALL".to_owned()),
+            (Field::Enabled, "true".to_owned()),
+            (Field::RevisionNumber, logs[0].revision_number.to_string()),
+        ] {
+            pages(&[project(), (field, text)], &[]);
+        }
+    }
 }
