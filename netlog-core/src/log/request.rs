@@ -295,7 +295,10 @@ fn take_project(
     log: &mut Map<String, Value>,
     caller: Caller<'_>,
 ) -> Result<Option<Value>, LogError> {
-    let project = match (log.remove("project_id"), log.remove("tenant_id")) {
+    let project = match (
+        log.shift_remove("project_id"),
+        log.shift_remove("tenant_id"),
+    ) {
         (Some(project), Some(tenant)) if project != tenant => {
             return Err(LogError::ProjectMismatch);
         }
