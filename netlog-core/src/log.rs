@@ -10,7 +10,9 @@ mod request;
 
 pub use driver::{LogDriver, LogDrivers, OpenVSwitchDriver, Scope};
 pub use error::LogError;
-pub use request::{Caller, LogChange, NewLog, NewLogs, boolean};
+pub use request::{
+    Caller, LogChange, NewLog, NewLogs, boolean, check_json, check_object, refuse_type,
+};
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,6 +25,7 @@ use time::macros::format_description;
 use uuid::Uuid;
 
 use crate::plan::SECURITY_GROUP;
+pub use crate::python::int as integer;
 
 /// Which security events a log object asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -22,7 +22,7 @@ impl fmt::Display for Repr<'_> {
             Value::Null => f.write_str("None"),
             Value::Bool(true) => f.write_str("True"),
             Value::Bool(false) => f.write_str("False"),
-            Value::Number(number) => write!(f, "{number}"),
+            Value::Number(number) => f.write_str(&with_exponent(&number.to_string())),
             Value::String(text) => quoted(f, text),
             Value::Array(items) => {
                 f.write_char('[')?;
@@ -45,13 +45,78 @@ impl fmt::Display for Repr<'_> {
     }
 }
 
+/// A number whose exponent, if it has one, has a sign and two digits, as in `1e+16` and `1e-07`.
+fn with_exponent(number: &str) -> String {
+    let Some((mantissa, exponent)) = number.split_once('e') else {
+        return number.to_owned();
+    };
+    let (sign, digits) = match exponent.strip_prefix('-') {
+        Some(digits) => ('-', digits),
+        None => ('+', exponent.trim_start_matches('+')),
+    };
+    format!("{mantissa}e{sign}{digits:0>2}")
+}
+
+/// Python's `repr()` of bytes.
+pub(crate) fn bytes(bytes: &[u8]) -> String {
+    let quote = quote_around(bytes.contains(&b'\''), bytes.contains(&b'"'));
+    let mut out = format!("b{quote}");
+    for &byte in bytes {
+        match char::from(byte) {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c == quote || c == '\\' => out.extend(['\\', c]),
+            c @ ' '..='~' => out.push(c),
+            // A string takes whatever is written to it.
+            _ => drop(write!(out, "\\x{byte:02x}")),
+        }
+    }
+    out.push(quote);
+    out
+}
+
+/// Whether Python takes a value for false.
+pub(crate) fn is_falsy(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+    }
+}
+
+/// Python's `int()` of a text: blanks around it, a sign, and `_` between digits. A number that is
+/// too large for us is the largest that is not.
+pub fn int(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !digits.split('_').all(is_number) {
+        return None;
+    }
+    let number = digits.bytes().filter(u8::is_ascii_digit);
+    let number = number.fold(0_i64, |number, digit| {
+        number
+            .saturating_mul(10)
+            .saturating_add(i64::from(digit - b'0'))
+    });
+    Some(if negative { -number } else { number })
+}
+
+/// The quotes that Python chooses for a text that has these within it.
+const fn quote_around(single: bool, double: bool) -> char {
+    if single && !double { '"' } else { '\'' }
+}
+
 /// A string in the quotes that Python chooses, control characters escaped.
 fn quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    let quote = if text.contains('\'') && !text.contains('"') {
-        '"'
-    } else {
-        '\''
-    };
+    let quote = quote_around(text.contains('\''), text.contains('"'));
     f.write_char(quote)?;
     for c in text.chars() {
         match c {
@@ -80,6 +145,10 @@ mod tests {
             (json!(true), "True"),
             (json!(5), "5"),
             (json!(1.0), "1.0"),
+            (json!(1e16), "1e+16"),
+            (json!(-1.5e-7), "-1.5e-07"),
+            (json!(1e-300), "1e-300"),
+            (json!(1e15), "1000000000000000.0"),
             (json!("it's"), "it's"),
             (json!([]), "[]"),
             (json!({}), "{}"),
@@ -94,6 +163,35 @@ mod tests {
         ];
         for (value, expected) in cases {
             assert_eq!(str(&value), expected);
+        }
+        for (value, expected) in [
+            (&b""[..], "b''"),
+            (b"\"x\"", r#"b'"x"'"#),
+            (b"it's", r#"b"it's""#),
+            (b"\"it's\"", r#"b'"it\'s"'"#),
+            (b"\xc3\xa9\n\\\x7f", r"b'\xc3\xa9\n\\\x7f'"),
+        ] {
+            assert_eq!(bytes(value), expected);
+        }
+    }
+
+    #[test]
+    fn integers_are_read_as_in_python() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            (" 12\n", Some(12)),
+            ("+1", Some(1)),
+            ("-1", Some(-1)),
+            ("1_000", Some(1000)),
+            ("99999999999999999999", Some(i64::MAX)),
+            ("", None),
+            ("_1", None),
+            ("1__0", None),
+            ("1.0", None),
+            ("+-1", None),
+            ("0x1", None),
+        ] {
+            assert_eq!(int(text), expected, "{text:?}");
         }
     }
 }

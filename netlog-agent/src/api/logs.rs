@@ -3,7 +3,9 @@
 use std::ops::ControlFlow;
 
 use axum::http::{Method, StatusCode};
-use netlog_core::log::{LogChange, LogError, LogObject, NewLog, NewLogs};
+use netlog_core::log::{
+    LogChange, LogError, LogObject, NewLog, NewLogs, check_json, check_object, refuse_type,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -84,12 +86,15 @@ impl Api {
             let query = Query::parse(request, &LOGGABLE_RESOURCES)?;
             let allowed = api.allows(context, "get_loggable_resource", &json!({}));
             let types = api.drivers.resource_types().filter(|_| allowed);
-            Ok(query.reply(types.map(|name| json!({ "type": name })).collect()))
+            // Neutron shows a type as it is, whatever fields are asked for.
+            Ok(query
+                .whole()
+                .reply(types.map(|name| json!({ "type": name })).collect()))
         };
         match (&request.method, path) {
             (&Method::GET, []) => list(self).unwrap_or_else(|refused| refused),
             (&Method::GET, [_]) => Reply::not_found(),
-            (&Method::POST, []) => Reply::from(LogError::NotInCreate("type")),
+            (&Method::POST, []) => refuse_type(&request.body).into(),
             (_, [] | [_]) => Reply::method_not_allowed(),
             _ => Reply::not_found(),
         }
@@ -97,14 +102,13 @@ impl Api {
 
     /// `/v2.0/log/logs` and `/v2.0/log/logs/{id}`
     pub(super) fn logs(&self, request: &Request, context: &Context, id: Option<&str>) -> Reply {
-        // Neutron takes a change of the collection for one of the object with no id.
-        let named = id.unwrap_or("None");
         let reply = match (&request.method, id) {
-            (&Method::GET | &Method::OPTIONS, None) => self.list_logs(request, context),
-            (&Method::GET | &Method::OPTIONS, Some(id)) => self.show_log(request, context, id),
-            (&Method::POST, _) => self.create_logs(request, context),
-            (&Method::PUT, _) => self.update_log(request, context, named),
-            (&Method::DELETE, _) => self.delete_log(request, context, named),
+            (&Method::GET, None) => self.list_logs(request, context),
+            (&Method::GET, Some(id)) => self.show_log(request, context, id),
+            (&Method::POST, None) => self.create_logs(request, context),
+            (&Method::PUT, Some(id)) => self.update_log(request, context, id),
+            (&Method::DELETE, Some(id)) => self.delete_log(request, context, id),
+            (&Method::POST | &Method::PUT | &Method::DELETE, _) => misplaced(request, context),
             (&Method::HEAD, _) => Ok(Reply::head_not_allowed()),
             _ => Ok(Reply::method_not_allowed()),
         };
@@ -112,6 +116,7 @@ impl Api {
     }
 
     fn list_logs(&self, request: &Request, context: &Context) -> Result<Reply, Reply> {
+        check_json(&request.body)?;
         let query = Query::parse(request, &LOGS)?;
         let mut search = query.search();
         if let Some(id) = query.marker().and_then(|id| log_id(id).ok()) {
@@ -142,6 +147,7 @@ impl Api {
     }
 
     fn show_log(&self, request: &Request, context: &Context, id: &str) -> Result<Reply, Reply> {
+        check_json(&request.body)?;
         let not_found = || LogError::LogNotFound(id.to_owned());
         let log = self.store.log(log_id(id)?)?.ok_or_else(not_found)?;
         self.authorize(context, "get_log", &log)?;
@@ -154,6 +160,7 @@ impl Api {
                 "What is being created has no revision to be matched",
             ));
         }
+        strict(request)?;
         let caller = context.caller();
         let asked = NewLogs::parse(&request.body, caller)?;
         let bulk = matches!(asked, NewLogs::Bulk(_));
@@ -192,6 +199,7 @@ impl Api {
     }
 
     fn update_log(&self, request: &Request, context: &Context, id: &str) -> Result<Reply, Reply> {
+        strict(request)?;
         let change = LogChange::parse(&request.body, context.caller())?;
         let wanted = revision(request)?;
         let enables = change.enabled == Some(true);
@@ -224,6 +232,7 @@ impl Api {
     }
 
     fn delete_log(&self, request: &Request, context: &Context, id: &str) -> Result<Reply, Reply> {
+        check_json(&request.body)?;
         if !request.body.is_empty() {
             return Err(Reply::bad_request(
                 "Request body is not supported in DELETE.",
@@ -257,6 +266,39 @@ impl Api {
         } else {
             Ok(())
         }
+    }
+}
+
+/// Refuses what Neutron refuses where a path ends with a slash: other code of it serves those.
+fn strict(request: &Request) -> Result<(), LogError> {
+    if request.place.ends_with('/') {
+        check_object(&request.body)
+    } else {
+        Ok(())
+    }
+}
+
+/// A change that the path does not take. Neutron looks at the body all the same, then takes a
+/// change of the collection for one of the object with no id.
+fn misplaced(request: &Request, context: &Context) -> Result<Reply, Reply> {
+    let is_post = request.method == Method::POST;
+    if request.method != Method::DELETE {
+        match check_object(&request.body) {
+            // It has nothing for us.
+            Err(LogError::NoMember(_)) => {}
+            Err(refused) => return Err(refused.into()),
+            Ok(()) if is_post => {
+                NewLogs::parse(&request.body, context.caller())?;
+            }
+            Ok(()) => {
+                LogChange::parse_one(&request.body, context.caller())?;
+            }
+        }
+    }
+    if is_post {
+        Ok(Reply::method_not_allowed())
+    } else {
+        Err(LogError::LogNotFound("None".to_owned()).into())
     }
 }
 

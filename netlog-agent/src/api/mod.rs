@@ -53,6 +53,7 @@ use http_body_util::BodyExt;
 use netlog_core::inventory::Inventory;
 use netlog_core::log::LogDrivers;
 use netlog_core::policy::Policy;
+use percent_encoding::percent_decode_str;
 use time::UtcDateTime;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
@@ -118,10 +119,13 @@ pub struct Api {
 }
 
 /// A request, read whole.
+#[derive(Clone)]
 struct Request {
     method: Method,
     /// The path as it was written.
     path: String,
+    /// The path with its escapes undone, each byte a character, as Neutron sees it.
+    place: String,
     /// The parameters in their order.
     query: Vec<(String, String)>,
     headers: HeaderMap,
@@ -133,9 +137,13 @@ struct Request {
 impl Request {
     fn new(parts: Parts, body: Bytes) -> Self {
         let query = parts.uri.query().unwrap_or_default();
+        // Both separate parameters, as in Neutron.
+        let query = query.replace(';', "&");
+        let path = parts.uri.path();
         Self {
             method: parts.method,
-            path: parts.uri.path().to_owned(),
+            path: path.to_owned(),
+            place: percent_decode_str(path).map(char::from).collect(),
             query: form_urlencoded::parse(query.as_bytes())
                 .into_owned()
                 .collect(),
@@ -167,7 +175,7 @@ impl Request {
 
     /// The parts of the path, without a slash or `.json` at its end.
     fn segments(&self) -> Vec<&str> {
-        let path = self.path.trim_start_matches('/');
+        let path = self.place.trim_start_matches('/');
         let path = path.strip_suffix('/').unwrap_or(path);
         let path = path.strip_suffix(".json").unwrap_or(path);
         path.split('/').filter(|part| !part.is_empty()).collect()
@@ -195,10 +203,27 @@ impl Api {
     }
 
     fn reply(&self, request: &Request, caller: Option<&Context>) -> Reply {
+        if request.method != Method::OPTIONS {
+            return self.reply_to(request, caller);
+        }
+        // As Neutron has it: what there is to get, and no complaint if that is nothing.
+        let get = Request {
+            method: Method::GET,
+            ..request.clone()
+        };
+        let reply = self.reply_to(&get, caller);
+        match reply.status() {
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Reply::nothing().identified(),
+            _ => reply,
+        }
+    }
+
+    fn reply_to(&self, request: &Request, caller: Option<&Context>) -> Reply {
         // Whoever does not say who they are gets no further.
         let guarded =
             |reply: &dyn Fn(&Context) -> Reply| caller.map_or_else(Reply::unauthorized, reply);
         match *request.segments() {
+            [] if request.method == Method::HEAD => Reply::head_not_allowed(),
             [] | ["healthz" | "metrics"] | ["v1", "status" | "ledger"] if !request.is_read() => {
                 Reply::method_not_allowed()
             }
@@ -218,7 +243,10 @@ impl Api {
     /// Everything under `/v2.0`.
     fn neutron(&self, request: &Request, context: &Context, path: &[&str]) -> Reply {
         match *path {
-            [] | ["extensions", ..] if !request.is_read() => Reply::method_not_allowed(),
+            [] if request.method == Method::HEAD => Reply::head_not_allowed(),
+            [] if !request.is_read() => Reply::method_not_allowed(),
+            // Extensions are only got; there is nothing to be changed, and no page for it.
+            ["extensions", ..] if request.method != Method::GET => Reply::not_found(),
             [] if request.path.ends_with('/') => discovery::resources(request),
             ["extensions"] => discovery::extensions(),
             ["extensions", alias] => discovery::extension(alias),

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use axum::http::StatusCode;
-use netlog_core::log::boolean;
+use netlog_core::log::{boolean, integer};
 use serde_json::{Map, Value, json};
 
 use super::{Reply, Request};
@@ -57,18 +57,23 @@ enum Filter<'a> {
 impl<'a> Query<'a> {
     /// Reads the parameters of a request.
     pub(super) fn parse(request: &'a Request, collection: &'a Collection) -> Result<Self, Reply> {
-        let limit = last(request, "limit").map(limit).transpose()?.flatten();
         Ok(Self {
             collection,
             request,
             fields: fields(request),
             filters: filters(request, collection)?,
             order: order(request, collection)?,
-            limit,
+            limit: last(request, "limit").map(limit).transpose()?.flatten(),
             marker: last(request, "marker"),
             reverse: last(request, "page_reverse")
                 .is_some_and(|reverse| reverse.eq_ignore_ascii_case("true")),
         })
+    }
+
+    /// The same list with whole objects.
+    pub(super) fn whole(mut self) -> Self {
+        self.fields.clear();
+        self
     }
 
     /// The object that the page comes after, if there are pages.
@@ -248,20 +253,23 @@ fn pick(object: Value, fields: &[&str]) -> Value {
 
 /// The most objects of a page; none for `0`.
 fn limit(text: &str) -> Result<Option<usize>, Reply> {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Reply::fault(
+    let refused = || {
+        Reply::fault(
             StatusCode::BAD_REQUEST,
             "BadRequest",
             format_args!(
                 "Bad limit request: Limit must be an integer 0 or greater and not '{text}'."
             ),
-        ));
-    }
-    // A number that is too large for us is no limit either.
-    Ok(text.parse().ok().filter(|&limit| limit > 0))
+        )
+    };
+    let limit = integer(text).filter(|&limit| limit >= 0);
+    let limit = limit.ok_or_else(refused)?;
+    // What is too large to count is no limit either.
+    Ok(usize::try_from(limit).ok().filter(|&limit| limit > 0))
 }
 
-/// Everything that is no other parameter narrows the list.
+/// Everything that is no other parameter narrows the list. Values are read before names that are
+/// not known are refused.
 fn filters<'a>(
     request: &'a Request,
     collection: &Collection,
@@ -272,27 +280,28 @@ fn filters<'a>(
             names.push(name);
         }
     }
-    let unknown: Vec<&str> = names
-        .iter()
-        .filter(|name| !collection.filters.contains(name))
-        .copied()
-        .collect();
-    if !unknown.is_empty() {
-        return Err(invalid(&unknown, "attribute for filtering"));
-    }
-    names
+    let (known, unknown): (Vec<&str>, Vec<&str>) = names
         .into_iter()
-        .map(|name| {
-            let values = all(request, name);
-            let filter = if collection.booleans.contains(&name) {
-                let read = |value: &str| boolean(&Value::from(value)).map_err(Reply::from);
-                Filter::Boolean(values.map(read).collect::<Result<_, _>>()?)
-            } else {
-                Filter::Text(values.collect())
-            };
-            Ok((name, filter))
-        })
-        .collect()
+        .partition(|name| collection.filters.contains(name));
+    let filter = |name| {
+        let values = all(request, name);
+        let filter = if collection.booleans.contains(&name) {
+            let read = |value: &str| boolean(&Value::from(value)).map_err(Reply::from);
+            Filter::Boolean(values.map(read).collect::<Result<_, _>>()?)
+        } else {
+            Filter::Text(values.collect())
+        };
+        Ok((name, filter))
+    };
+    let filters = known
+        .into_iter()
+        .map(filter)
+        .collect::<Result<_, Reply>>()?;
+    if unknown.is_empty() {
+        Ok(filters)
+    } else {
+        Err(invalid(&unknown, "attribute for filtering"))
+    }
 }
 
 /// The order: as many keys as directions, all of them known.

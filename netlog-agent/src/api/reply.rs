@@ -22,7 +22,7 @@ pub struct Reply {
     status: StatusCode,
     body: Option<Value>,
     /// A body that is no JSON, with its content type.
-    text: Option<(&'static str, String)>,
+    text: Option<Box<(&'static str, String)>>,
     /// Whether the reply bears a request id.
     identified: bool,
     changes: Vec<Change>,
@@ -66,7 +66,7 @@ impl Reply {
     /// Here it is, as text of this type.
     pub(super) fn text(content_type: &'static str, text: String) -> Self {
         let mut reply = Self::new(StatusCode::OK, None);
-        reply.text = Some((content_type, text));
+        reply.text = Some(Box::new((content_type, text)));
         reply
     }
 
@@ -121,6 +121,11 @@ impl Reply {
     /// `HEAD` is not served, and must not be answered with a body.
     pub(super) const fn head_not_allowed() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, None)
+    }
+
+    /// What `OPTIONS` gets where there is nothing to get.
+    pub(super) const fn nothing() -> Self {
+        Self::new(StatusCode::OK, None)
     }
 
     /// The caller does not say who they are, or nobody knows them.
@@ -213,7 +218,8 @@ impl Reply {
     /// The reply as HTTP.
     pub(super) fn into_response(self) -> Response {
         let json = |body: Value| ("application/json", body.to_string());
-        let mut response = match self.text.or_else(|| self.body.map(json)) {
+        let text = self.text.map(|text| *text);
+        let mut response = match text.or_else(|| self.body.map(json)) {
             Some((content_type, body)) => {
                 let mut response = Response::new(Body::from(body));
                 let content_type = HeaderValue::from_static(content_type);

@@ -140,7 +140,8 @@ proptest! {
             let reply = api.answer(&Request {
                 method: Method::from_bytes(method.as_bytes()).unwrap(),
                 // Objects that exist are named now and then.
-                path: path.replace("5e000000-0000-4000-8000-000000000001", &last_id),
+                path: path.clone(),
+                place: path.replace("5e000000-0000-4000-8000-000000000001", &last_id),
                 query,
                 headers,
                 body: body.into(),
@@ -295,4 +296,425 @@ proptest! {
             prop_assert_eq!(found.into_body(), expected.into_body(), "{:?}", query);
         }
     }
+}
+
+/// What Neutron 29.0.0 answers to requests that the recording does not hold, asked of it by the
+/// same method, path and body: status, and error type and message, if it is an error.
+#[test]
+fn what_is_not_recorded_is_answered_as_neutron_does() {
+    const LOGS: &str = "/v2.0/log/logs";
+    const TYPES: &str = "/v2.0/log/loggable-resources";
+    const LOG: &str = "/v2.0/log/logs/5e000000-0000-4000-8000-000000000007";
+    const MALFORMED: &str = "Malformed request body: Cannot understand JSON.";
+    const WEBOB: &str = "The server could not comply with the request since it is either \
+                         malformed or otherwise incorrect.";
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path().join("netlog.db")).unwrap();
+    store
+        .create_logs(&[LogObject::new(numbered(7), "a")])
+        .unwrap();
+    let api = api(store, Auth::NoAuth);
+    // A value of an attribute, in a request to create a log object.
+    let value = |attribute: &str, value: &str| {
+        format!(r#"{{"log": {{"resource_type": "security_group", "{attribute}": {value}}}}}"#)
+    };
+    let no_string =
+        |value: &str| format!("Invalid input for name. Reason: '{value}' is not a valid string.");
+    let bad = "HTTPBadRequest";
+    let rows = [
+        // Names are printable, of the Basic Multilingual Plane, and without blanks around them.
+        (
+            "POST",
+            LOGS,
+            value("name", r#""a\nb""#),
+            400,
+            bad,
+            no_string("a\nb"),
+        ),
+        (
+            "POST",
+            LOGS,
+            value("name", r#""\u200bx""#),
+            400,
+            bad,
+            no_string("\u{200b}x"),
+        ),
+        (
+            "POST",
+            LOGS,
+            value("name", r#""a\u0000b""#),
+            400,
+            bad,
+            no_string("a\0b"),
+        ),
+        (
+            "POST",
+            LOGS,
+            value("name", r#""\u00a0x""#),
+            400,
+            bad,
+            no_string("\u{a0}x"),
+        ),
+        (
+            "POST",
+            LOGS,
+            value("name", "\"\u{1f600}\""),
+            400,
+            bad,
+            no_string("\u{1f600}"),
+        ),
+        (
+            "POST",
+            LOGS,
+            value("name", r#""a\u00a0b""#),
+            201,
+            "",
+            String::new(),
+        ),
+        (
+            "POST",
+            LOGS,
+            value("name", r#""x\n""#),
+            201,
+            "",
+            String::new(),
+        ),
+        (
+            "POST",
+            LOGS,
+            value("description", "\"a\\nb\u{1f600}\""),
+            201,
+            "",
+            String::new(),
+        ),
+        (
+            "POST",
+            LOGS,
+            value("name", "1e-7"),
+            400,
+            bad,
+            no_string("1e-07"),
+        ),
+        (
+            "POST",
+            LOGS,
+            value("name", r#"{"z": 1, "a": 1e16}"#),
+            400,
+            bad,
+            no_string("{'z': 1, 'a': 1e+16}"),
+        ),
+        // UUIDs in other spellings are UUIDs, and name nothing.
+        (
+            "POST",
+            LOGS,
+            value("resource_id", r#""5e0000000000-4000-8000-000000000001""#),
+            404,
+            "ResourceNotFound",
+            "Resource 5e0000000000-4000-8000-000000000001 could not be found.".to_owned(),
+        ),
+        (
+            "POST",
+            LOGS,
+            value(
+                "target_id",
+                r#""urn:uuid:{5e000000-0000-4000-8000-000000000001}""#,
+            ),
+            404,
+            "TargetResourceNotFound",
+            "Target resource urn:uuid:{5e000000-0000-4000-8000-000000000001} could not be found."
+                .to_owned(),
+        ),
+        (
+            "POST",
+            LOGS,
+            value("resource_id", r#""5e000000""#),
+            400,
+            bad,
+            "Invalid input for resource_id. Reason: '5e000000' is not a valid UUID.".to_owned(),
+        ),
+        // Bodies.
+        (
+            "POST",
+            LOGS,
+            "0".to_owned(),
+            400,
+            bad,
+            "Resource body required".to_owned(),
+        ),
+        (
+            "POST",
+            LOGS,
+            r#""""#.to_owned(),
+            400,
+            bad,
+            "Resource body required".to_owned(),
+        ),
+        (
+            "POST",
+            LOGS,
+            r#"{"logs": {}}"#.to_owned(),
+            400,
+            bad,
+            "Resources required".to_owned(),
+        ),
+        (
+            "POST",
+            LOGS,
+            r#"{"logs": "x"}"#.to_owned(),
+            400,
+            bad,
+            "Object 'log' contains invalid data".to_owned(),
+        ),
+        (
+            "POST",
+            LOGS,
+            r#"{"logs": [null]}"#.to_owned(),
+            400,
+            bad,
+            "Body contains invalid data".to_owned(),
+        ),
+        (
+            "POST",
+            "/v2.0/log/logs/",
+            String::new(),
+            400,
+            bad,
+            "Unable to find 'log' in request body".to_owned(),
+        ),
+        (
+            "POST",
+            "/v2.0/log/logs/",
+            "null".to_owned(),
+            400,
+            bad,
+            "Body contains invalid data".to_owned(),
+        ),
+        (
+            "PUT",
+            LOG,
+            "null".to_owned(),
+            400,
+            "BadRequest",
+            "Bad body request: Invalid format: b'null'.".to_owned(),
+        ),
+        (
+            "PUT",
+            LOG,
+            r#""x""#.to_owned(),
+            400,
+            "BadRequest",
+            r#"Bad body request: Invalid format: b'"x"'."#.to_owned(),
+        ),
+        (
+            "PUT",
+            LOG,
+            r#"{"logs": []}"#.to_owned(),
+            400,
+            bad,
+            "Resources required".to_owned(),
+        ),
+        (
+            "PUT",
+            LOG,
+            r#"{"logs": [{"event": "ALL"}]}"#.to_owned(),
+            400,
+            bad,
+            "Cannot update read-only attribute event".to_owned(),
+        ),
+        (
+            "PUT",
+            LOGS,
+            String::new(),
+            404,
+            "LogResourceNotFound",
+            "Log resource None could not be found.".to_owned(),
+        ),
+        (
+            "PUT",
+            LOGS,
+            r#"{"logs": []}"#.to_owned(),
+            400,
+            bad,
+            "Bulk operation not supported".to_owned(),
+        ),
+        (
+            "DELETE",
+            LOGS,
+            "{}".to_owned(),
+            404,
+            "LogResourceNotFound",
+            "Log resource None could not be found.".to_owned(),
+        ),
+        (
+            "POST",
+            LOG,
+            value("name", r#""x""#),
+            405,
+            "HTTPMethodNotAllowed",
+            WEBOB.to_owned(),
+        ),
+        (
+            "POST",
+            LOG,
+            "[]".to_owned(),
+            400,
+            bad,
+            "Body contains invalid data".to_owned(),
+        ),
+        (
+            "GET",
+            LOG,
+            "{".to_owned(),
+            400,
+            "MalformedRequestBody",
+            MALFORMED.to_owned(),
+        ),
+        (
+            "GET",
+            LOGS,
+            " ".to_owned(),
+            400,
+            "MalformedRequestBody",
+            MALFORMED.to_owned(),
+        ),
+        (
+            "DELETE",
+            LOG,
+            "{".to_owned(),
+            400,
+            "MalformedRequestBody",
+            MALFORMED.to_owned(),
+        ),
+        (
+            "POST",
+            TYPES,
+            String::new(),
+            400,
+            bad,
+            "Resource body required".to_owned(),
+        ),
+        (
+            "POST",
+            TYPES,
+            r#"{"log": {}}"#.to_owned(),
+            400,
+            bad,
+            "Unable to find 'loggable_resource' in request body".to_owned(),
+        ),
+        // Paths and methods.
+        (
+            "GET",
+            "/v2.0/log/logs/%C3%A9",
+            String::new(),
+            404,
+            "LogResourceNotFound",
+            "Log resource \u{c3}\u{a9} could not be found.".to_owned(),
+        ),
+        (
+            "GET",
+            "/v2.0/log/logs/a%2Fb",
+            String::new(),
+            404,
+            "HTTPNotFound",
+            "The resource could not be found.".to_owned(),
+        ),
+        (
+            "GET",
+            "/v2.0/log/%6cogs",
+            String::new(),
+            200,
+            "",
+            String::new(),
+        ),
+        (
+            "POST",
+            "/v2.0/extensions/logging",
+            String::new(),
+            404,
+            "HTTPNotFound",
+            "The resource could not be found.".to_owned(),
+        ),
+        (
+            "OPTIONS",
+            "/v2.0/extensions/nope",
+            String::new(),
+            200,
+            "",
+            String::new(),
+        ),
+        ("OPTIONS", TYPES, String::new(), 200, "", String::new()),
+        ("OPTIONS", "/foo", String::new(), 200, "", String::new()),
+        ("HEAD", "/", String::new(), 405, "", String::new()),
+        ("HEAD", "/v2.0/", String::new(), 405, "", String::new()),
+        // Parameters.
+        (
+            "GET",
+            "/v2.0/log/logs?limit=%2B1_0%20",
+            String::new(),
+            200,
+            "",
+            String::new(),
+        ),
+        (
+            "GET",
+            "/v2.0/log/logs?limit=-1",
+            String::new(),
+            400,
+            "BadRequest",
+            "Bad limit request: Limit must be an integer 0 or greater and not '-1'.".to_owned(),
+        ),
+        (
+            "GET",
+            "/v2.0/log/logs?limit=x&foo=y",
+            String::new(),
+            400,
+            bad,
+            "['foo'] is invalid attribute for filtering".to_owned(),
+        ),
+        (
+            "GET",
+            "/v2.0/log/logs?foo=y&enabled=zz",
+            String::new(),
+            400,
+            "InvalidInput",
+            "Invalid input for operation: 'zz' cannot be converted to boolean.".to_owned(),
+        ),
+        (
+            "GET",
+            "/v2.0/log/logs?name=a;foo=y",
+            String::new(),
+            400,
+            bad,
+            "['foo'] is invalid attribute for filtering".to_owned(),
+        ),
+        (
+            "GET",
+            "/v2.0/log/logs?limit=x&sort_key=foo&sort_dir=asc",
+            String::new(),
+            400,
+            bad,
+            "['foo'] is invalid attribute for sort_keys".to_owned(),
+        ),
+    ];
+    for (method, path, body, status, kind, message) in rows {
+        let request = axum::http::Request::builder()
+            .method(method)
+            .uri(path)
+            .body(())
+            .unwrap();
+        let reply = api.answer(&Request::new(request.into_parts().0, body.clone().into()));
+        let found = reply.status().as_u16();
+        let error = reply.into_body().unwrap_or_default()["NeutronError"].take();
+        let text = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
+        assert_eq!(
+            (found, text("type"), text("message")),
+            (status, kind.to_owned(), message),
+            "{method} {path} {body}"
+        );
+    }
+    // Types are shown whole.
+    let request = axum::http::Request::builder().uri("/v2.0/log/loggable-resources?fields=name");
+    let request = Request::new(request.body(()).unwrap().into_parts().0, Bytes::new());
+    let types = json!({"loggable_resources": [{"type": "security_group"}]});
+    assert_eq!(api.answer(&request).into_body(), Some(types));
 }

@@ -11,24 +11,28 @@ pub enum LogError {
     /// The body is not JSON.
     #[error("Malformed request body: Cannot understand JSON.")]
     MalformedBody,
-    /// The body of an update is not there at all.
-    #[error("Bad body request: Invalid format: b''.")]
-    EmptyBody,
+    /// The body of an update is not there at all, or a mere value. Holds its bytes as Python
+    /// prints them.
+    #[error("Bad body request: Invalid format: {0}.")]
+    BareBody(String),
     /// The body says nothing.
     #[error("Resource body required")]
     BodyRequired,
     /// The body is not a JSON object.
     #[error("Body contains invalid data")]
     InvalidBody,
-    /// The body has no `log`.
-    #[error("Unable to find 'log' in request body")]
-    NoLog,
-    /// The `log` of the body is not an object.
-    #[error("Object 'log' contains invalid data")]
-    NotAnObject,
+    /// The body has no member of this name.
+    #[error("Unable to find '{0}' in request body")]
+    NoMember(&'static str),
+    /// The member of the body is not an object.
+    #[error("Object '{0}' contains invalid data")]
+    NotAnObject(&'static str),
     /// The list of a bulk request is empty.
     #[error("Resources required")]
     NoLogs,
+    /// A bulk request where there is none.
+    #[error("Bulk operation not supported")]
+    NoBulk,
     /// A log object has no such attributes.
     #[error("Unrecognized attribute(s) '{}'", .0.join(", "))]
     UnknownAttributes(Vec<String>),
@@ -133,7 +137,7 @@ impl LogError {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::MalformedBody => "MalformedRequestBody",
-            Self::EmptyBody => "BadRequest",
+            Self::BareBody(_) => "BadRequest",
             Self::NotBoolean(_) => "InvalidInput",
             Self::UnknownResourceType(_) => "InvalidLogResourceType",
             Self::ResourceNotFound(_) => "ResourceNotFound",

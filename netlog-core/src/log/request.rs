@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 use time::UtcDateTime;
 use uuid::Uuid;
 
+use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
+
 use super::{LogDrivers, LogError, LogObject, LoggedEvent};
 use crate::inventory::Inventory;
 use crate::python;
@@ -110,30 +112,11 @@ impl NewLogs {
     /// # Ok::<(), netlog_core::log::LogError>(())
     /// ```
     pub fn parse(body: &[u8], caller: Caller<'_>) -> Result<Self, LogError> {
-        if body.is_empty() {
-            return Err(LogError::BodyRequired);
-        }
         let mut body = envelope(body)?;
-        let Some(logs) = body.remove("logs") else {
-            return NewLog::read(member(&mut body)?, caller).map(Self::One);
-        };
-        let Value::Array(logs) = logs else {
-            return Err(LogError::NotAnObject);
-        };
-        if logs.is_empty() {
-            return Err(LogError::NoLogs);
+        match body.remove("logs") {
+            Some(logs) => bulk(logs, |log| NewLog::read(log, caller)).map(Self::Bulk),
+            None => NewLog::read(member(&mut body, "log")?, caller).map(Self::One),
         }
-        let read = |log: Value| match log {
-            Value::Object(mut envelope) if envelope.contains_key("log") => {
-                NewLog::read(member(&mut envelope)?, caller)
-            }
-            Value::Object(log) => NewLog::read(log, caller),
-            _ => Err(LogError::NotAnObject),
-        };
-        logs.into_iter()
-            .map(read)
-            .collect::<Result<_, _>>()
-            .map(Self::Bulk)
     }
 
     /// The log objects of the request.
@@ -221,11 +204,32 @@ pub struct LogChange {
 impl LogChange {
     /// Reads the body of an update request.
     pub fn parse(body: &[u8], caller: Caller<'_>) -> Result<Self, LogError> {
-        if body.is_empty() {
-            return Err(LogError::EmptyBody);
+        if !matches!(body.trim_ascii_start(), [b'{' | b'[', ..]) {
+            if !body.is_empty() {
+                json(body)?;
+            }
+            return Err(LogError::BareBody(python::bytes(body)));
         }
         let mut body = envelope(body)?;
-        let mut log = member(&mut body)?;
+        match body.remove("logs") {
+            // Neutron looks at the log objects of a bulk update before it fails.
+            Some(logs) => {
+                bulk(logs, |log| Self::read(log, caller)).and(Err(LogError::NoMember("log")))
+            }
+            None => Self::read(member(&mut body, "log")?, caller),
+        }
+    }
+
+    /// Reads the body of an update request where Neutron takes no list.
+    pub fn parse_one(body: &[u8], caller: Caller<'_>) -> Result<Self, LogError> {
+        match envelope(body)? {
+            body if body.contains_key("logs") => Err(LogError::NoBulk),
+            mut body => Self::read(member(&mut body, "log")?, caller),
+        }
+    }
+
+    /// Reads a change of one log object.
+    fn read(mut log: Map<String, Value>, caller: Caller<'_>) -> Result<Self, LogError> {
         let project = take_project(&mut log, caller)?;
         refuse_unknown(&log)?;
         for attribute in &ATTRIBUTES {
@@ -271,23 +275,89 @@ fn whole_seconds(at: UtcDateTime) -> UtcDateTime {
     at.replace_nanosecond(0).unwrap_or(at)
 }
 
-/// The JSON object that a body is.
-fn envelope(body: &[u8]) -> Result<Map<String, Value>, LogError> {
-    match serde_json::from_slice(body).map_err(|_| LogError::MalformedBody)? {
-        Value::Object(body) if !body.is_empty() => Ok(body),
-        Value::Null | Value::Object(_) | Value::Bool(false) => Err(LogError::BodyRequired),
-        Value::Array(items) if items.is_empty() => Err(LogError::BodyRequired),
+/// What is wrong with a request to make a loggable type: nothing can be right with it.
+pub fn refuse_type(body: &[u8]) -> LogError {
+    const MEMBER: &str = "loggable_resource";
+    let given = envelope(body).and_then(|mut body| member(&mut body, MEMBER));
+    let unknown = |given: Map<String, Value>| given.into_iter().map(|(name, _)| name);
+    match given.map(|given| unknown(given).filter(|name| name != "type").collect()) {
+        Err(error) => error,
+        Ok(unknown) if Vec::is_empty(&unknown) => LogError::NotInCreate("type"),
+        Ok(unknown) => LogError::UnknownAttributes(unknown),
+    }
+}
+
+/// What is wrong with a body where Neutron's other API code reads it, which wants an object with a
+/// `log` or `logs` and tells nothing else apart.
+pub fn check_object(body: &[u8]) -> Result<(), LogError> {
+    if body.is_empty() {
+        return Err(LogError::NoMember("log"));
+    }
+    match json(body) {
+        Ok(Value::Object(body)) if body.contains_key("log") || body.contains_key("logs") => Ok(()),
+        Ok(Value::Object(_)) => Err(LogError::NoMember("log")),
         _ => Err(LogError::InvalidBody),
     }
 }
 
-/// The `log` of a body.
-fn member(body: &mut Map<String, Value>) -> Result<Map<String, Value>, LogError> {
-    match body.remove("log") {
-        None | Some(Value::Null) => Err(LogError::NoLog),
-        Some(Value::Object(log)) => Ok(log),
-        Some(_) => Err(LogError::NotAnObject),
+/// Whether a body is empty or JSON; Neutron looks at that before it asks whether it wants one.
+pub fn check_json(body: &[u8]) -> Result<(), LogError> {
+    if body.is_empty() {
+        Ok(())
+    } else {
+        json(body).map(drop)
     }
+}
+
+fn json(body: &[u8]) -> Result<Value, LogError> {
+    serde_json::from_slice(body).map_err(|_| LogError::MalformedBody)
+}
+
+/// The JSON object that a body is.
+fn envelope(body: &[u8]) -> Result<Map<String, Value>, LogError> {
+    if body.is_empty() {
+        return Err(LogError::BodyRequired);
+    }
+    match json(body)? {
+        body if python::is_falsy(&body) => Err(LogError::BodyRequired),
+        Value::Object(body) => Ok(body),
+        _ => Err(LogError::InvalidBody),
+    }
+}
+
+/// The object in a body.
+fn member(
+    body: &mut Map<String, Value>,
+    name: &'static str,
+) -> Result<Map<String, Value>, LogError> {
+    match body.remove(name) {
+        None | Some(Value::Null) => Err(LogError::NoMember(name)),
+        Some(Value::Object(member)) => Ok(member),
+        Some(_) => Err(LogError::NotAnObject(name)),
+    }
+}
+
+/// Reads the log objects of a bulk request, each by itself or in an envelope of its own. What is
+/// no list is walked through as Python does.
+fn bulk<T>(
+    logs: Value,
+    read: impl Fn(Map<String, Value>) -> Result<T, LogError>,
+) -> Result<Vec<T>, LogError> {
+    let logs: Vec<Value> = match logs {
+        logs if python::is_falsy(&logs) => return Err(LogError::NoLogs),
+        Value::Array(logs) => logs,
+        Value::String(text) => text.chars().map(|c| Value::from(c.to_string())).collect(),
+        Value::Object(members) => members.into_iter().map(|(name, _)| name.into()).collect(),
+        _ => return Err(LogError::InvalidBody),
+    };
+    let object = |log| match log {
+        Value::Object(mut envelope) if envelope.contains_key("log") => member(&mut envelope, "log"),
+        Value::Object(log) => Ok(log),
+        Value::String(text) if !text.contains("log") => Err(LogError::NotAnObject("log")),
+        Value::Array(items) if !items.contains(&"log".into()) => Err(LogError::NotAnObject("log")),
+        _ => Err(LogError::InvalidBody),
+    };
+    logs.into_iter().map(|log| read(object(log)?)).collect()
 }
 
 /// Takes the project out, by either of its names, if the caller may act for it.
@@ -349,21 +419,47 @@ fn string(attribute: &'static str, value: Value) -> Result<String, LogError> {
     }
 }
 
-/// A name: a string without blanks around it.
+/// A name: a string of printable characters without blanks around it. Neutron's expression for it
+/// knows no characters beyond the Basic Multilingual Plane, and lets a line feed pass at the end.
 fn name(attribute: &'static str, value: Value) -> Result<String, LogError> {
     let value = string(attribute, value)?;
-    if value.trim() == value {
+    let is_blank = |c: char| c.general_category() == GeneralCategory::SpaceSeparator;
+    let is_printable = |c: char| {
+        let group = c.general_category_group();
+        let other = matches!(
+            group,
+            GeneralCategoryGroup::Other | GeneralCategoryGroup::Separator
+        );
+        c < '\u{ffff}' && (!other || is_blank(c))
+    };
+    let line = match value.strip_suffix('\n') {
+        Some(line) if !line.is_empty() => line,
+        _ => &value,
+    };
+    if line.chars().all(is_printable) && !line.starts_with(is_blank) && !line.ends_with(is_blank) {
         Ok(value)
     } else {
         Err(LogError::NotAString { attribute, value })
     }
 }
 
-/// A UUID as the caller wrote it, or null.
+/// A UUID as the caller wrote it, or null. Neutron takes one with `urn:`, `uuid:` and braces around
+/// it and hyphens anywhere.
 fn id(attribute: &'static str, value: Value) -> Result<Option<String>, LogError> {
+    let is_uuid = |text: &str| {
+        let bare = text.replace("urn:", "").replace("uuid:", "");
+        let mut digits = bare.trim_matches(['{', '}']).chars().filter(|&c| c != '-');
+        digits
+            .by_ref()
+            .take(32)
+            .filter(char::is_ascii_hexdigit)
+            .count()
+            == 32
+            && digits.next().is_none()
+    };
     match value {
         Value::Null => Ok(None),
-        Value::String(text) if Uuid::try_parse(&text).is_ok() => Ok(Some(text)),
+        Value::String(text) if is_uuid(&text) => Ok(Some(text)),
         other => Err(LogError::NotAnId {
             attribute,
             value: python::str(&other),
@@ -415,9 +511,12 @@ mod tests {
         for (body, expected) in [
             (json!(false), LogError::BodyRequired),
             (json!([1]), LogError::InvalidBody),
-            (json!({"logs": null}), LogError::NotAnObject),
-            (json!({"logs": [null]}), LogError::NotAnObject),
-            (json!({"logs": [{"log": null}]}), LogError::NoLog),
+            (json!({"logs": null}), LogError::NoLogs),
+            (json!({"logs": [null]}), LogError::InvalidBody),
+            (json!({"logs": "x"}), LogError::NotAnObject("log")),
+            (json!({"logs": {"log": 1}}), LogError::InvalidBody),
+            (json!({"logs": 1}), LogError::InvalidBody),
+            (json!({"logs": [{"log": null}]}), LogError::NoMember("log")),
             (
                 json!({"log": {"resource_type": "t", "project_id": ["p"]}}),
                 LogError::NotAString {
