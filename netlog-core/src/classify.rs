@@ -13,6 +13,8 @@
 //! a port has only its numbers and its id for itself, in one cache line, so that ten thousand
 //! ports cost hardly more than ten.
 
+mod ports;
+
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -21,12 +23,13 @@ use foldhash::fast::FixedState;
 use netlog_packet::{MacAddr, Summary};
 use uuid::Uuid;
 
+use self::ports::{PortTable, Ports};
 use crate::flow::{AttachedPort, Cookie, FlowKind, Slot};
 use crate::inventory::{Inventory, Port};
 use crate::ledger::audience::{Audience, Audiences};
 use crate::ledger::{Account, Counter, EventCounters, Ledger, PortCounters};
 use crate::plan::{AcceptScope, LogLimits, Plan, PortPlan};
-use crate::record::{Action, Format, PortText, Prefix, Reason, Scope, Verdict, port_text};
+use crate::record::{Action, Format, Prefix, Reason, Scope, Verdict, port_text};
 use crate::rule::Direction;
 use crate::ruleset::{
     AddressSet, GroupRules, Match, Question, RemoteGroup, Specificity, is_dhcp_or_ra_server,
@@ -56,9 +59,9 @@ pub struct Observation {
 
 /// Why the firewall did what it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum Cause<'a> {
     /// This rule allows the session; of several, it is the most specific.
-    Rule(Uuid),
+    Rule(&'a Uuid),
     /// No known rule allows the session, which was accepted nevertheless.
     NoKnownRule,
     /// The packet was dropped for this reason.
@@ -81,7 +84,7 @@ pub struct Event<'a> {
     /// Seen from the port.
     pub direction: Direction,
     /// Why the firewall did it.
-    pub cause: Cause,
+    pub cause: Cause<'a>,
     /// The log objects whose scope holds the event, with their counters.
     pub audience: &'a Audience,
     /// The limits that they have.
@@ -373,12 +376,12 @@ struct Classes<'a> {
 
 impl<'a> Classes<'a> {
     /// Those of the last tables that have these rules.
-    fn of(tables: &'a [Option<Arc<PortTable>>], rules: &RulesById) -> Self {
+    fn of(ports: &'a Ports, rules: &RulesById) -> Self {
         let mut classes = Self {
             by_key: HashMap::default(),
             known: HashMap::default(),
         };
-        for class in tables.iter().flatten().map(|table| &table.class) {
+        for class in ports.iter().map(|port| &port.class) {
             if let Entry::Vacant(place) = classes.known.entry(Arc::as_ptr(class)) {
                 let same = *place.insert(class.has(rules));
                 if same {
@@ -441,32 +444,10 @@ impl Allowed<'_> {
     }
 }
 
-/// One logged port. What an event needs of it comes first and fills one cache line.
-#[derive(Debug)]
-#[repr(C, align(64))]
-struct PortTable {
-    counters: Arc<PortCounters>,
-    class: Arc<PortClass>,
-    slot: Slot,
-    ofport: u32,
-    text: PortText,
-    id: Uuid,
-    /// What the class was made for.
-    plan: Arc<PortPlan>,
-}
-
-impl PortTable {
-    /// Whether it was made for this.
-    fn is_for(&self, attached: &AttachedPort, plan: &Arc<PortPlan>) -> bool {
-        (self.slot, self.ofport, self.id) == (attached.slot, attached.ofport, attached.id)
-            && (Arc::ptr_eq(&self.plan, plan) || self.plan == *plan)
-    }
-}
-
 /// What the table of a port is made from.
 enum Source<'a> {
     /// The table that it has, where nothing that it depends on has changed.
-    Table(&'a Arc<PortTable>),
+    Table(&'a PortTable),
     Port(&'a Port),
 }
 
@@ -530,17 +511,13 @@ pub struct Tables {
     inventory: Arc<Inventory>,
     rules: RulesById,
     sets: Vec<NumberedSet>,
-    by_slot: Vec<Option<Arc<PortTable>>>,
-    by_ofport: Vec<Option<Arc<PortTable>>>,
+    ports: Ports,
     ingress: Arc<Tails>,
     egress: Arc<Tails>,
     audiences: Arc<Audiences>,
 }
 
 impl Tables {
-    /// The most that an ofport can be (`OFPP_MAX` of OpenFlow 1.0, which Open vSwitch keeps to).
-    const MAX_OFPORT: u32 = 0xff00;
-
     /// Tables in which nothing is logged.
     pub fn empty(format: Format) -> Self {
         Self {
@@ -548,8 +525,7 @@ impl Tables {
             inventory: Arc::default(),
             rules: RulesById::default(),
             sets: Vec::new(),
-            by_slot: Vec::new(),
-            by_ofport: Vec::new(),
+            ports: Ports::default(),
             ingress: Arc::new(Tails::new(Direction::Ingress, format)),
             egress: Arc::new(Tails::new(Direction::Egress, format)),
             audiences: Arc::default(),
@@ -583,7 +559,7 @@ impl Tables {
         // Looking ports up in a large inventory is most of what a small change costs.
         let same_inventory = Arc::ptr_eq(&self.inventory, inventory);
         let source = |at: &AttachedPort, plan: &Arc<PortPlan>| {
-            let old = self.by_slot(at.slot).filter(|_| same_inventory);
+            let old = self.ports.get(at.slot).filter(|_| same_inventory);
             match old.filter(|old| old.is_for(at, plan)) {
                 Some(old) => Some(Source::Table(old)),
                 None => inventory.port(at.id).map(Source::Port),
@@ -601,8 +577,7 @@ impl Tables {
             inventory: Arc::clone(inventory),
             rules: RulesById::default(),
             sets: self.sets.clone(),
-            by_slot: Vec::new(),
-            by_ofport: Vec::new(),
+            ports: self.ports.clone(),
             ingress: Arc::clone(&self.ingress),
             egress: Arc::clone(&self.egress),
             audiences: Arc::clone(&ledger.audiences),
@@ -610,34 +585,29 @@ impl Tables {
         next.renew_rules(self, ports.iter().flat_map(|(.., source)| source.groups()));
         next.renew_sets(&self.inventory);
 
-        let mut classes = Classes::of(&self.by_slot, &next.rules);
-        for (attached, plan, source) in ports {
-            let table = match source {
-                Source::Table(table) => Arc::clone(table),
-                Source::Port(port) => match self.by_slot(attached.slot) {
-                    Some(old)
-                        if old.is_for(attached, plan)
-                            && old.class.is_of(port)
-                            && classes.hold(&old.class) =>
-                    {
-                        Arc::clone(old)
-                    }
-                    _ => Arc::new(PortTable {
-                        counters: ledger.port(attached.slot),
-                        class: classes.get(port, plan, &next),
-                        slot: attached.slot,
-                        ofport: attached.ofport,
-                        text: port_text(port.id),
-                        id: port.id,
-                        plan: Arc::clone(plan),
-                    }),
-                },
+        let mut classes = Classes::of(&self.ports, &next.rules);
+        for (attached, plan, source) in &ports {
+            let Source::Port(port) = source else {
+                continue;
             };
-            if attached.ofport <= Self::MAX_OFPORT {
-                put(&mut next.by_ofport, attached.ofport, Arc::clone(&table));
+            let stays = |old: &PortTable| {
+                old.is_for(attached, plan) && old.class.is_of(port) && classes.hold(&old.class)
+            };
+            if !self.ports.get(attached.slot).is_some_and(stays) {
+                let table = PortTable {
+                    counters: ledger.port(attached.slot),
+                    class: classes.get(port, plan, &next),
+                    slot: attached.slot,
+                    ofport: attached.ofport,
+                    text: port_text(port.id),
+                    id: port.id,
+                    plan: Arc::clone(plan),
+                };
+                next.ports.put(table);
             }
-            put(&mut next.by_slot, attached.slot, table);
         }
+        next.ports
+            .keep(ports.iter().map(|(attached, ..)| *attached));
         next
     }
 
@@ -760,7 +730,7 @@ impl Tables {
         mut emit: impl FnMut(&Event<'_>),
     ) -> Classified {
         scratch.suspects.clear();
-        let Some(owner) = self.by_slot(seen.cookie.slot) else {
+        let Some(owner) = self.ports.get(seen.cookie.slot) else {
             return Classified::UnknownFlow;
         };
         owner.counters.received(seen.cookie.kind).add(1);
@@ -769,7 +739,7 @@ impl Tables {
         // switch while the flows of ports that swapped ofports are still being put right.
         let subject = match seen.port_register {
             Some(ofport) if ofport == owner.ofport => Some(owner),
-            Some(ofport) => self.at(ofport),
+            Some(ofport) => self.ports.at(ofport),
             None => match seen.cookie.kind {
                 FlowKind::EgressAccept | FlowKind::IngressAccept | FlowKind::Drop => Some(owner),
                 FlowKind::SameHostAccept | FlowKind::SameHostDrop => None,
@@ -784,7 +754,7 @@ impl Tables {
             events += 1;
             emit(event);
         };
-        let mut accept = |port: Option<&Arc<PortTable>>, direction| {
+        let mut accept = |port: Option<&PortTable>, direction| {
             if let Some(port) = port.filter(|port| port.class.logs_accept) {
                 self.accept(port, direction, packet, scratch, &mut emit);
             }
@@ -792,7 +762,7 @@ impl Tables {
         match seen.cookie.kind {
             FlowKind::EgressAccept => accept(subject, Direction::Egress),
             FlowKind::IngressAccept | FlowKind::SameHostAccept => {
-                accept(self.at(seen.in_port), Direction::Egress);
+                accept(self.ports.at(seen.in_port), Direction::Egress);
                 accept(subject, Direction::Ingress);
             }
             FlowKind::Drop | FlowKind::SameHostDrop => {
@@ -802,7 +772,7 @@ impl Tables {
                     .ct_state
                     .is_some_and(|state| state & ct_state::NEW != 0);
                 if new && !leaves_subject {
-                    accept(self.at(seen.in_port), Direction::Egress);
+                    accept(self.ports.at(seen.in_port), Direction::Egress);
                 }
                 if let Some(port) = subject.filter(|port| port.class.logs_drop) {
                     let direction = if leaves_subject {
@@ -824,7 +794,7 @@ impl Tables {
     /// Whether the rules in these tables explain what the firewall did; `None` where they do not
     /// know the port.
     pub fn explains(&self, suspect: &Suspect) -> Option<bool> {
-        let port = self.by_slot(suspect.slot)?;
+        let port = self.ports.get(suspect.slot)?;
         let allowed = self.allows(&port.class, suspect.direction, &suspect.packet);
         Some(allowed == (suspect.action == Action::Accept))
     }
@@ -837,14 +807,6 @@ impl Tables {
     fn is_own(&self, port: &PortTable, mac: MacAddr) -> bool {
         let port = self.inventory.port(port.id);
         port.is_some_and(|port| port.mac_addresses().any(|own| own == mac))
-    }
-
-    fn by_slot(&self, slot: Slot) -> Option<&Arc<PortTable>> {
-        self.by_slot.get(slot as usize)?.as_ref()
-    }
-
-    fn at(&self, ofport: u32) -> Option<&Arc<PortTable>> {
-        self.by_ofport.get(ofport as usize)?.as_ref()
     }
 
     fn tails(&self, direction: Direction) -> &Tails {
@@ -988,7 +950,7 @@ impl Tables {
 struct Told<'a> {
     action: Action,
     direction: Direction,
-    cause: Cause,
+    cause: Cause<'a>,
     tail: &'a [u8],
 }
 
@@ -1020,15 +982,6 @@ impl PortTable {
             });
         }
     }
-}
-
-/// Puts a table at a place, which is made where it is not there.
-fn put(tables: &mut Vec<Option<Arc<PortTable>>>, at: u32, table: Arc<PortTable>) {
-    let at = at as usize;
-    if tables.len() <= at {
-        tables.resize(at + 1, None);
-    }
-    tables[at] = Some(table);
 }
 
 /// The security groups that have other members, or members with other addresses.
@@ -1420,22 +1373,18 @@ mod tests {
             ..seen(FlowKind::Drop, 1, 1, 1)
         };
         let mut scratch = Scratch::default();
-        let mut told = Vec::new();
-        tables.classify(&seen, &to_itself, &mut scratch, |event| {
-            told.push((event.action, event.direction, event.cause));
-        });
         let rule = uuid::uuid!("4e000000-0000-4000-8000-000000000008");
-        assert_eq!(
-            told,
-            [
-                (Action::Accept, Direction::Egress, Cause::Rule(rule)),
-                (
-                    Action::Drop,
-                    Direction::Ingress,
-                    Cause::Reason(Reason::NoRule)
-                ),
-            ]
-        );
+        let no_rule = Cause::Reason(Reason::NoRule);
+        let mut expected = [
+            (Action::Accept, Direction::Egress, Cause::Rule(&rule)),
+            (Action::Drop, Direction::Ingress, no_rule),
+        ]
+        .into_iter();
+        tables.classify(&seen, &to_itself, &mut scratch, |event| {
+            let told = (event.action, event.direction, event.cause);
+            assert_eq!(Some(told), expected.next());
+        });
+        assert_eq!(expected.next(), None);
         assert!(scratch.suspects().is_empty());
     }
 

@@ -17,8 +17,9 @@
 //! is the number of *different* groups that rules of one cell name: each is asked.
 //!
 //! Rules are kept most specific first, so that a rule's position tells how specific it is, and
-//! each family has its own index with addresses of its own width: what a packet looks at are a
-//! few cache lines.
+//! each family has its own index with addresses of its own width. The piece of a port is found by
+//! counting bits, and a cell holds its first rule, so that what a packet looks at of a thousand
+//! rules is one cache line or two that no other packet has to look at.
 //!
 //! Many ranges that overlap each other cut each other to pieces: a thousand random ones take some
 //! megabytes. Rules with single ports or ranges apart take some tens of bytes each.
@@ -387,19 +388,33 @@ struct Entry<A> {
     remote: Remote<A>,
     /// The rule's position.
     rule: u32,
-    /// So many entries from this one on have the same remote side.
-    run: u32,
+    /// So many entries after this one have the same remote side.
+    rest: u32,
 }
 
 /// Rules that differ in what they ask of the remote side only.
-#[derive(Clone, Copy, Debug, Default)]
-struct Cell {
-    /// Its entries in the family's list, those of the same remote side together, and of these the
-    /// most specific first.
-    entries: Span,
+///
+/// Its entries are those of the same remote side together, and of these the most specific first.
+/// Most cells have one entry, which is in the same cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
+struct Cell<A> {
+    first: Option<Entry<A>>,
+    /// The other entries, in the family's list.
+    others: Span,
     /// The number, from 1 on, of the table in which further entries are found by hash; 0 where
     /// there is none.
     table: u32,
+}
+
+impl<A> Default for Cell<A> {
+    fn default() -> Self {
+        Self {
+            first: None,
+            others: Span::default(),
+            table: 0,
+        }
+    }
 }
 
 /// Up to so many prefixes of a cell are compared one by one; more are found by hash.
@@ -413,33 +428,85 @@ struct PrefixTable<A> {
 }
 
 /// The rules of one protocol.
-#[derive(Clone, Debug, Default)]
-struct ByPort {
+#[derive(Clone, Debug)]
+struct ByPort<A> {
     /// Rules for any port.
-    bare: Cell,
+    bare: Cell<A>,
     /// Where the pieces of port ranges begin; what comes before the first has no rules.
-    starts: Vec<u16>,
-    /// Every [`BLOCK`]th of them: a search looks through these and then at one block.
-    blocks: Vec<u16>,
+    starts: Starts,
     /// The cell of each piece.
-    cells: Vec<Cell>,
+    cells: Vec<Cell<A>>,
 }
 
-/// Starts of pieces in one cache line.
-const BLOCK: usize = 32;
-
-impl ByPort {
+impl<A> ByPort<A> {
     /// The cell of the piece that a selector is in.
-    fn piece(&self, selector: u16) -> Option<&Cell> {
-        let after = |starts: &[u16]| starts.partition_point(|start| *start <= selector);
-        let mut from = 0;
-        let mut block = &*self.starts;
-        if self.blocks.len() > 1 {
-            from = after(&self.blocks).checked_sub(1)? * BLOCK;
-            block = self.starts.get(from..)?;
-            block = block.get(..BLOCK).unwrap_or(block);
+    fn piece(&self, selector: u16) -> Option<&Cell<A>> {
+        self.cells.get(self.starts.up_to(selector).checked_sub(1)?)
+    }
+}
+
+/// Some of the selectors, to count those up to any one.
+#[derive(Clone, Debug)]
+enum Starts {
+    /// In order, to be searched.
+    Few(Vec<u16>),
+    /// As bits, to be counted: whatever their number, that is one cache line.
+    Many {
+        /// The number of the first word, where all words are numbered.
+        first: usize,
+        words: Vec<Word>,
+    },
+}
+
+/// Which of 64 selectors in a row are there.
+#[derive(Clone, Copy, Debug)]
+struct Word {
+    bits: u64,
+    /// How many are there in the words before.
+    before: u32,
+}
+
+impl Starts {
+    /// From selectors in order.
+    fn new(starts: Vec<u16>) -> Self {
+        let word = |start: u16| usize::from(start) / 64;
+        let (Some(first), Some(last)) = (starts.first(), starts.last()) else {
+            return Self::Few(starts);
+        };
+        let (first, last) = (word(*first), word(*last));
+        // Words are there where they take no more than the cells do.
+        let cells = starts.len() * size_of::<Cell<u32>>();
+        if (last - first + 1) * size_of::<Word>() > cells {
+            return Self::Few(starts);
         }
-        self.cells.get((from + after(block)).checked_sub(1)?)
+        let mut words = vec![Word { bits: 0, before: 0 }; last - first + 1];
+        for start in starts {
+            words[word(start) - first].bits |= 1 << (start % 64);
+        }
+        let mut before = 0;
+        for word in &mut words {
+            word.before = before;
+            before += word.bits.count_ones();
+        }
+        Self::Many { first, words }
+    }
+
+    /// How many are there up to this one.
+    #[inline]
+    fn up_to(&self, selector: u16) -> usize {
+        match self {
+            Self::Few(starts) => starts.partition_point(|start| *start <= selector),
+            Self::Many { first, words } => {
+                let Some(at) = (usize::from(selector) / 64).checked_sub(*first) else {
+                    return 0;
+                };
+                let (word, upto) = match words.get(at) {
+                    Some(word) => (word, u64::MAX >> (63 - selector % 64)),
+                    None => (&words[words.len() - 1], u64::MAX),
+                };
+                (word.before + (word.bits & upto).count_ones()) as usize
+            }
+        }
     }
 }
 
@@ -447,11 +514,11 @@ impl ByPort {
 #[derive(Clone, Debug)]
 struct FamilyIndex<A> {
     /// Rules for any protocol.
-    any: Cell,
+    any: Cell<A>,
     /// The protocols that rules name.
     protocols: Vec<u8>,
     /// The rules of each.
-    by_port: Vec<ByPort>,
+    by_port: Vec<ByPort<A>>,
     entries: Vec<Entry<A>>,
     tables: Vec<PrefixTable<A>>,
 }
@@ -531,8 +598,7 @@ impl<A: Address> FamilyIndex<A> {
             index.protocols.push(number);
             index.by_port.push(ByPort {
                 bare,
-                blocks: starts.iter().step_by(BLOCK).copied().collect(),
-                starts,
+                starts: Starts::new(starts),
                 cells,
             });
         }
@@ -540,7 +606,7 @@ impl<A: Address> FamilyIndex<A> {
     }
 
     /// Makes a cell of rules that come most specific first.
-    fn add_cell<'a>(&mut self, rules: impl Iterator<Item = &'a Compiled<A>>) -> Cell
+    fn add_cell<'a>(&mut self, rules: impl Iterator<Item = &'a Compiled<A>>) -> Cell<A>
     where
         A: 'a,
     {
@@ -551,22 +617,25 @@ impl<A: Address> FamilyIndex<A> {
         let is_prefix = |remote: &Remote<A>| matches!(remote, Remote::Prefix(..));
         let many = by_remote.keys().filter(|remote| is_prefix(remote)).count() > FEW;
         let mut table = BTreeMap::<Reverse<u8>, HashMap<A, Span, FixedState>>::new();
-        let mut cell = Cell::default();
-        // Prefixes come first, so that the entries that are looked through stay together.
-        let start = position(self.entries.len());
-        cell.entries = Span { start, end: start };
+        let mut looked_through = Vec::new();
         for (remote, rules) in by_remote {
-            let span = self.add_run(remote, &rules);
+            let rest = (0..position(rules.len())).rev();
+            let rules = rules.iter().zip(rest);
+            let run = rules.map(|(&rule, rest)| Entry { remote, rule, rest });
             match remote {
                 Remote::Prefix(network, length) if many => {
                     let networks = table.entry(Reverse(length)).or_default();
-                    networks.insert(network, span);
-                    cell.entries.start = span.end;
+                    networks.insert(network, self.add_entries(run));
                 }
-                _ => {}
+                _ => looked_through.extend(run),
             }
-            cell.entries.end = span.end;
         }
+        let mut looked_through = looked_through.into_iter();
+        let mut cell = Cell {
+            first: looked_through.next(),
+            others: self.add_entries(looked_through),
+            table: 0,
+        };
         if many {
             let lengths = table.into_iter().map(|(Reverse(length), of)| (length, of));
             self.tables.push(PrefixTable {
@@ -577,15 +646,10 @@ impl<A: Address> FamilyIndex<A> {
         cell
     }
 
-    /// Appends the rules of a cell that have the same remote side.
-    fn add_run(&mut self, remote: Remote<A>, rules: &[u32]) -> Span {
+    /// Appends entries to the list.
+    fn add_entries(&mut self, entries: impl Iterator<Item = Entry<A>>) -> Span {
         let start = position(self.entries.len());
-        let left = (1..=position(rules.len())).rev();
-        let run = rules
-            .iter()
-            .zip(left)
-            .map(|(&rule, run)| Entry { remote, rule, run });
-        self.entries.extend(run);
+        self.entries.extend(entries);
         Span {
             start,
             end: position(self.entries.len()),
@@ -595,9 +659,9 @@ impl<A: Address> FamilyIndex<A> {
     /// The most specific rule that allows the packet.
     fn best(&self, remote: A, asked: &Question, sets: &[impl AsRef<AddressSet>]) -> Option<Match> {
         let mut best: Option<Match> = None;
-        self.each(remote, asked, sets, |run, length| {
+        self.each(remote, asked, sets, |first, _, length| {
             // The first of a run is its most specific.
-            best = best.max(run.first().map(|entry| Match::new(length, entry.rule)));
+            best = best.max(Some(Match::new(length, first.rule)));
         });
         best
     }
@@ -610,22 +674,22 @@ impl<A: Address> FamilyIndex<A> {
         sets: &[impl AsRef<AddressSet>],
         mut found: impl FnMut(Match),
     ) {
-        self.each(remote, asked, sets, |entries, length| {
-            let run = entries.first().map_or(0, |first| first.run as usize);
-            for entry in entries.iter().take(run) {
+        self.each(remote, asked, sets, |first, others, length| {
+            found(Match::new(length, first.rule));
+            for entry in others.iter().take(first.rest as usize) {
                 found(Match::new(length, entry.rule));
             }
         });
     }
 
-    /// Calls `found` for each remote side that allows the packet, with a slice that begins with
-    /// its run of entries, and the length of the remote prefix by which it does.
+    /// Calls `found` for each remote side that allows the packet, with its first entry, a slice
+    /// that begins with the rest of them, and the length of the remote prefix by which it does.
     fn each(
         &self,
         remote: A,
         asked: &Question,
         sets: &[impl AsRef<AddressSet>],
-        mut found: impl FnMut(&[Entry<A>], u8),
+        mut found: impl FnMut(&Entry<A>, &[Entry<A>], u8),
     ) {
         self.each_of_cell(&self.any, remote, asked, sets, &mut found);
         let by_port = asked.protocol.and_then(|protocol| {
@@ -644,32 +708,15 @@ impl<A: Address> FamilyIndex<A> {
     #[inline]
     fn each_of_cell(
         &self,
-        cell: &Cell,
+        cell: &Cell<A>,
         remote: A,
         asked: &Question,
         sets: &[impl AsRef<AddressSet>],
-        found: &mut impl FnMut(&[Entry<A>], u8),
+        found: &mut impl FnMut(&Entry<A>, &[Entry<A>], u8),
     ) {
-        // Most cells are empty, or have a table only.
-        if cell.entries.start < cell.entries.end {
-            self.each_entry(cell.entries, remote, asked, sets, found);
-        }
-        if cell.table > 0 {
-            self.each_of_table(cell.table, remote, found);
-        }
-    }
-
-    /// Entries that are looked through.
-    fn each_entry(
-        &self,
-        entries: Span,
-        remote: A,
-        asked: &Question,
-        sets: &[impl AsRef<AddressSet>],
-        found: &mut impl FnMut(&[Entry<A>], u8),
-    ) {
-        let mut entries = entries.of(&self.entries);
-        while let Some(first) = entries.first() {
+        let mut next = cell.first.as_ref();
+        let mut others = cell.others.of(&self.entries);
+        while let Some(first) = next {
             let length = match first.remote {
                 Remote::Prefix(network, length) => {
                     (remote.common_bits(network) >= length.into()).then_some(length)
@@ -679,19 +726,30 @@ impl<A: Address> FamilyIndex<A> {
                     .and_then(|set| A::of_set(set.as_ref()).allows(remote, asked.dl_src)),
             };
             if let Some(length) = length {
-                found(entries, length);
+                found(first, others, length);
             }
-            entries = entries.get(first.run as usize..).unwrap_or(&[]);
+            others = others.get(first.rest as usize..).unwrap_or(&[]);
+            next = others.split_off_first();
+        }
+        if cell.table > 0 {
+            self.each_of_table(cell.table, remote, found);
         }
     }
 
     /// Entries that are found by hash.
     #[cold]
-    fn each_of_table(&self, number: u32, remote: A, found: &mut impl FnMut(&[Entry<A>], u8)) {
+    fn each_of_table(
+        &self,
+        number: u32,
+        remote: A,
+        found: &mut impl FnMut(&Entry<A>, &[Entry<A>], u8),
+    ) {
         let table = self.tables.get(number as usize - 1);
         for (length, networks) in table.iter().flat_map(|table| &table.lengths) {
-            if let Some(span) = networks.get(&remote.network(*length)) {
-                found(span.of(&self.entries), *length);
+            let span = networks.get(&remote.network(*length));
+            let entries = span.and_then(|span| span.of(&self.entries).split_first());
+            if let Some((first, others)) = entries {
+                found(first, others, *length);
             }
         }
     }
@@ -769,9 +827,10 @@ impl RuleIndex {
         ))
     }
 
-    /// The id of the rule of a match.
-    pub(crate) fn id(&self, by: Match) -> Option<Uuid> {
-        self.rules.get(by.rule() as usize).map(|rule| rule.id)
+    /// The id of the rule of a match: where it is, so that only who wants to know reads it.
+    #[inline]
+    pub(crate) fn id(&self, by: Match) -> Option<&Uuid> {
+        self.rules.get(by.rule() as usize).map(|rule| &rule.id)
     }
 
     /// The most specific rule that allows the packet.
@@ -853,6 +912,7 @@ impl GroupRules {
     }
 
     /// The rules of one direction.
+    #[inline]
     pub(crate) const fn of(&self, direction: Direction) -> &RuleIndex {
         match direction {
             Direction::Ingress => &self.ingress,
@@ -881,6 +941,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn counted_starts_agree_with_counting_one_by_one(
+            starts in prop_oneof![
+                prop::collection::btree_set(any::<u16>(), 0..40),
+                prop::collection::btree_set(60_000_u16..=u16::MAX, 0..400),
+            ],
+            selector in prop_oneof![any::<u16>(), 59_900_u16..=u16::MAX],
+        ) {
+            let naive = starts.iter().filter(|start| **start <= selector).count();
+            let starts = Starts::new(starts.into_iter().collect());
+            prop_assert_eq!(starts.up_to(selector), naive, "{:?}", starts);
+        }
+
         #[test]
         fn longest_match_agrees_with_trying_every_prefix(
             prefixes in prop::collection::vec(prefixes(), 0..12),
