@@ -362,17 +362,21 @@ impl Explanation<'_> {
             Outcome::Dropped(reason) => ("DROP", reason.as_str().into()),
             Outcome::DroppedSilently => ("DROP", "not-ip".into()),
         };
-        let allowing = self.rules.iter().filter(|rule| rule.mismatches.is_empty());
+        let packet = Shown(&self.packet);
+        let mut allowing = self.rules.iter().filter(|rule| rule.mismatches.is_empty());
+        let rules = |rules: &mut dyn Iterator<Item = &Judged<'_>>| -> Vec<Value> {
+            rules.map(|judged| judged.to_json(&packet)).collect()
+        };
         json!({
             "port_id": self.port.id,
             "port_name": self.port.name,
             "direction": self.direction,
-            "packet": Shown(&self.packet).to_string(),
+            "packet": packet.to_string(),
             "action": action,
             "reason": reason,
             "security_group_rule_id": self.deciding_rule().map(|judged| judged.rule.id),
-            "allowed_by": allowing.map(Judged::to_json).collect::<Vec<_>>(),
-            "nearest": self.nearest().take(nearest).map(Judged::to_json).collect::<Vec<_>>(),
+            "allowed_by": rules(&mut allowing),
+            "nearest": rules(&mut self.nearest().take(nearest)),
         })
     }
 
@@ -450,15 +454,22 @@ impl Judged<'_> {
         text
     }
 
-    fn to_json(&self) -> Value {
+    fn to_json(&self, packet: &Shown<'_>) -> Value {
         let Self { group, rule, .. } = self;
-        let mismatches: Vec<&str> = self.mismatches.iter().map(|m| m.as_str()).collect();
+        let shown = ShownRule(rule);
+        let mismatch = |mismatch: &Mismatch| {
+            json!({
+                "field": mismatch.as_str(),
+                "allows": shown.part(*mismatch),
+                "packet": packet.part(*mismatch, rule.direction),
+            })
+        };
         json!({
             "security_group_rule_id": rule.id,
             "security_group_id": group.id,
             "security_group_name": group.name,
-            "allows": ShownRule(rule).to_string(),
-            "mismatches": mismatches,
+            "allows": shown.to_string(),
+            "mismatches": self.mismatches.iter().map(mismatch).collect::<Vec<_>>(),
         })
     }
 }
@@ -466,35 +477,45 @@ impl Judged<'_> {
 /// What a rule allows, in short: `tcp/22 from 10.0.0.0/8`.
 struct ShownRule<'a>(&'a SecurityGroupRule);
 
+impl ShownRule<'_> {
+    /// What it allows where a packet does not fit.
+    fn part(&self, mismatch: Mismatch) -> String {
+        match mismatch {
+            Mismatch::Remote => self.remote(),
+            Mismatch::Ports | Mismatch::Protocol => self.transport(),
+            Mismatch::Ethertype => self.0.ethertype.to_string(),
+        }
+    }
+
+    fn transport(&self) -> String {
+        let protocol = match self.0.protocol() {
+            Protocol::Any => "any protocol".to_owned(),
+            protocol @ Protocol::Number(_) => protocol.to_string(),
+        };
+        match Ports::of(self.0) {
+            Ports::Any => protocol,
+            Ports::Range(min, max) if min == max => format!("{protocol}/{min}"),
+            Ports::Range(min, max) => format!("{protocol}/{min}-{max}"),
+            Ports::Icmp(kind, None) => format!("{protocol} type {kind}"),
+            Ports::Icmp(kind, Some(code)) => format!("{protocol} type {kind} code {code}"),
+            Ports::Impossible => format!("{protocol} of a type or code that does not exist"),
+        }
+    }
+
+    fn remote(&self) -> String {
+        let preposition = preposition(self.0.direction);
+        match (RemoteGroup::of(self.0), self.0.remote_ip_prefix) {
+            (Some(RemoteGroup::Members(id)), _) => format!("{preposition} members of group {id}"),
+            (Some(RemoteGroup::Addresses(id)), _) => format!("{preposition} address group {id}"),
+            (None, Some(prefix)) => format!("{preposition} {prefix}"),
+            (None, None) => format!("{preposition} any {} address", self.0.ethertype),
+        }
+    }
+}
+
 impl fmt::Display for ShownRule<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rule = self.0;
-        match rule.protocol() {
-            Protocol::Any => f.write_str("any protocol")?,
-            protocol @ Protocol::Number(_) => write!(f, "{protocol}")?,
-        }
-        match Ports::of(rule) {
-            Ports::Any => {}
-            Ports::Range(min, max) if min == max => write!(f, "/{min}")?,
-            Ports::Range(min, max) => write!(f, "/{min}-{max}")?,
-            Ports::Icmp(kind, None) => write!(f, " type {kind}")?,
-            Ports::Icmp(kind, Some(code)) => write!(f, " type {kind} code {code}")?,
-            Ports::Impossible => f.write_str(" of a type or code that does not exist")?,
-        }
-        let preposition = preposition(rule.direction);
-        match (RemoteGroup::of(rule), rule.remote_ip_prefix) {
-            (Some(RemoteGroup::Members(id)), _) => {
-                write!(f, " {preposition} members of group {id}")
-            }
-            (Some(RemoteGroup::Addresses(id)), _) => {
-                write!(f, " {preposition} address group {id}")
-            }
-            (None, Some(prefix)) => write!(f, " {preposition} {prefix}"),
-            (None, None) => match rule.ethertype {
-                Ethertype::IPv4 => write!(f, " {preposition} any IPv4 address"),
-                Ethertype::IPv6 => write!(f, " {preposition} any IPv6 address"),
-            },
-        }
+        write!(f, "{} {}", self.transport(), self.remote())
     }
 }
 

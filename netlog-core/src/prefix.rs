@@ -33,6 +33,16 @@ impl Ethertype {
     }
 }
 
+/// As Neutron writes it.
+impl fmt::Display for Ethertype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::IPv4 => "IPv4",
+            Self::IPv6 => "IPv6",
+        })
+    }
+}
+
 /// A set of addresses given by its leading bits.
 ///
 /// Host bits are allowed in the input and have no meaning

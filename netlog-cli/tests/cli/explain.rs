@@ -71,7 +71,14 @@ fn the_same_as_json() {
         answer["nearest"][0]["security_group_rule_id"],
         "4e000000-0000-4000-8000-00000000000a"
     );
-    assert_eq!(answer["nearest"][0]["mismatches"][0], "remote");
+    assert_eq!(
+        answer["nearest"][0]["mismatches"],
+        serde_json::json!([{
+            "field": "remote",
+            "allows": "from members of group 5e000000-0000-4000-8000-0000000000a1",
+            "packet": "from 10.1.0.100",
+        }])
+    );
 }
 
 #[test]
