@@ -12,7 +12,7 @@ mod yaml;
 use std::cmp::Ordering;
 use std::io::{self, Write};
 
-use clap::builder::FalseyValueParser;
+use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
@@ -24,9 +24,6 @@ use table::{Align, Fit, Table};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
-    /// Output format
-    #[arg(short, long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
-    pub format: Format,
     /// Show only this column; repeat for more. Upper and lower case are the same, and '_'
     /// is ' '
     #[arg(short, long = "column", value_name = "COLUMN")]
@@ -59,6 +56,9 @@ pub struct OutputArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Output")]
 pub struct ListArgs {
+    /// Output format
+    #[arg(short, long, default_value = "table", value_name = "FORMAT", value_parser = of_lists())]
+    pub format: Format,
     /// The options of all output.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -78,9 +78,15 @@ pub struct ListArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Output")]
 pub struct ShowArgs {
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    pub format: Format,
     /// The options of all output.
     #[command(flatten)]
     pub output: OutputArgs,
+    /// Begin the names of shell variables with this
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub prefix: String,
 }
 
 /// How a result is written.
@@ -96,6 +102,16 @@ pub enum Format {
     Csv,
     /// Bare values: one row a line, or one value a line
     Value,
+    /// Assignments for a shell to evaluate
+    Shell,
+}
+
+/// The formats of lists: all but the one that takes a name for each value.
+fn of_lists() -> impl TypedValueParser<Value = Format> {
+    let formats = Format::value_variants().iter();
+    let formats = formats.filter(|format| **format != Format::Shell);
+    PossibleValuesParser::new(formats.filter_map(Format::to_possible_value))
+        .try_map(|name| Format::from_str(&name, false))
 }
 
 /// Which values CSV quotes.
@@ -114,7 +130,10 @@ pub enum Quote {
 /// How a result is to be shown: the options, resolved for one terminal.
 #[derive(Clone, Debug)]
 pub struct View {
+    format: Format,
     args: OutputArgs,
+    /// What the names of shell variables begin with.
+    prefix: String,
     sort: Vec<String>,
     descending: bool,
     /// Terminal columns that a table may take.
@@ -127,17 +146,22 @@ impl View {
         Self {
             sort: args.sort_column,
             descending: args.sort_descending,
-            ..Self::new(args.output, terminal)
+            ..Self::new(args.format, args.output, terminal)
         }
     }
 
     /// A view for one object, by a command that was started from `terminal`.
     pub fn of_one(args: ShowArgs, terminal: Option<Terminal>) -> Self {
-        Self::new(args.output, terminal)
+        Self {
+            prefix: args.prefix,
+            ..Self::new(args.format, args.output, terminal)
+        }
     }
 
-    fn new(args: OutputArgs, terminal: Option<Terminal>) -> Self {
+    fn new(format: Format, args: OutputArgs, terminal: Option<Terminal>) -> Self {
         Self {
+            format,
+            prefix: String::new(),
             width: match args.max_width {
                 0 => terminal
                     .filter(|terminal| terminal.shows_stdout || args.fit_width)
@@ -152,7 +176,7 @@ impl View {
 
     /// The format that was asked for.
     pub fn format(&self) -> Format {
-        self.args.format
+        self.format
     }
 
     /// Prints rows, each with a value for each header.
@@ -206,7 +230,7 @@ impl View {
         rows: &[Vec<Value>],
         out: &mut dyn Write,
     ) -> io::Result<()> {
-        match self.args.format {
+        match self.format {
             Format::Table if rows.is_empty() && !self.args.print_empty => out.write_all(b"\n"),
             Format::Table => {
                 let table = Table {
@@ -225,7 +249,8 @@ impl View {
             }
             Format::Yaml => yaml::list(headers, rows, out),
             Format::Csv => csv::write(headers, rows, self.args.quote, out),
-            Format::Value => rows.iter().try_for_each(|row| {
+            // Rows have no names; the command line does not let it come to this.
+            Format::Value | Format::Shell => rows.iter().try_for_each(|row| {
                 let row: Vec<String> = row.iter().map(text).collect();
                 writeln!(out, "{}", row.join(" "))
             }),
@@ -233,7 +258,7 @@ impl View {
     }
 
     fn write_one(&self, headers: &[&str], row: Vec<Value>, out: &mut dyn Write) -> io::Result<()> {
-        match self.args.format {
+        match self.format {
             Format::Table => {
                 let table = Table {
                     headers: &["Field", "Value"],
@@ -252,6 +277,10 @@ impl View {
             Format::Value => row
                 .iter()
                 .try_for_each(|value| writeln!(out, "{}", text(value))),
+            Format::Shell => headers.iter().zip(&row).try_for_each(|(header, value)| {
+                let name = header.to_lowercase().replace([' ', ':', '-'], "_");
+                writeln!(out, "{}{name}=\"{}\"", self.prefix, quoted(&text(value)))
+            }),
         }
     }
 
@@ -326,6 +355,18 @@ fn align(headers: &[&str], first: Option<&Vec<Value>>) -> Vec<Align> {
             })
             .collect(),
     }
+}
+
+/// Text that means itself between a shell's double quotes. The OpenStack client escapes quotes
+/// only, so that whoever names an object runs commands where its output is evaluated.
+fn quoted(text: &str) -> String {
+    text.chars().fold(String::new(), |mut out, c| {
+        if matches!(c, '"' | '$' | '`' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+        out
+    })
 }
 
 /// A value as people read it, in the OpenStack client's spelling.

@@ -51,7 +51,7 @@ Bridge:     br-int, connected, OpenFlow 1.4
 Ledger:     OK in the last 5 min, OK in the last 1 h, GAP in the last 24 h
 Packets:    142 matched, 19 metered, 120 received, 3 lost in switch, 2 unknown flow
 Events:     118 events, 100 recorded, 99 written, 11 folded
-Suppressed: 2 queue-full, 5 rate-limit
+Suppressed: 5 rate-limit, 2 queue-full
 Failed:     1 disk-full
 +--------------------------------------+------+---------------+--------+---------+---------+----------+----------------+--------+----------+--------+------------+---------+--------+--------+--------+
 | Port                                 | Name | OpenFlow port | Logged | Matched | Metered | Received | Lost in switch | Events | Recorded | Folded | Suppressed | Drifted | 5 min  | 1 h    | 24 h   |

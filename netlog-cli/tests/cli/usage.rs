@@ -8,7 +8,7 @@ use crate::support::{Answer, Server, netlog};
 #[test]
 fn wrong_options_are_named() {
     let create = ["log", "create", "--resource-type", "security_group", "x"];
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 10] = [
         (&[], "Usage: netlog"),
         (&["log", "create", "x"], "--resource-type <TYPE>"),
         (
@@ -27,6 +27,11 @@ fn wrong_options_are_named() {
         (
             &["log", "list", "-f", "xml"],
             "table, json, yaml, csv, value",
+        ),
+        // Only single values have names to be assigned to.
+        (
+            &["log", "list", "-f", "shell"],
+            "table, json, yaml, csv, value]",
         ),
         (
             &["--endpoint", "https://host", "log", "list"],
