@@ -1,5 +1,25 @@
 //! The session against the messages of a real ovsdb-server
 //! (`testdata/transcript.md`), and against what other servers may send.
+//!
+//! The transcript's reading notes name traps. Each has a test:
+//!
+//! | trap | test |
+//! |---|---|
+//! | messages stand one behind the other, without a frame | `changes_that_arrive_together_are_told_once`, and those of `stream` |
+//! | the first answer has `initial`, updates have `insert`, `modify`, `delete` | `the_first_answer_gives_every_port_of_every_bridge`, `the_whole_transcript_ends_where_it_began` |
+//! | columns at their default are omitted | `omitted_columns_are_at_their_default_and_not_unknown` |
+//! | an optional value is cleared by the empty set | `an_optional_value_is_cleared_by_the_empty_set` |
+//! | a set changes by its symmetric difference | `differences_of_sets_lead_from_any_set_to_any` |
+//! | a changed pair comes with its new value | `a_changed_iface_id_leaves_the_other_ids` |
+//! | a removed pair comes with its old value | `a_pair_that_comes_with_its_own_value_goes` |
+//! | a set of one is bare | `a_set_of_one_is_bare_and_any_other_is_not` |
+//! | a port comes in two updates | `a_port_is_added_in_two_steps` |
+//! | `ofport` -1 and an error: there is no device | `a_device_that_does_not_exist_has_an_error_and_no_number` |
+//! | re-plugged in one transaction, perhaps with the same number | `a_port_is_plugged_again` |
+//! | a device that vanishes keeps its number and its row | `a_device_that_vanishes_keeps_its_number` |
+//! | a bridge's interfaces are known by `Bridge.ports` and `Port.interfaces` only | `an_interface_is_where_a_bridges_port_names_it` |
+//! | `set-controller` cuts every connection to the bridge | `controllers_are_neither_touched_nor_looked_at` |
+//! | a restart of vswitchd leaves the rows, and takes the flows | `a_restart_of_vswitchd_changes_no_port`, and `examples/tests/switch_heal.rs` |
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -717,6 +737,191 @@ fn an_optional_value_is_cleared_by_the_empty_set() {
     let topology = pair.changed();
     let port = topology.port("br", "a").unwrap();
     assert_eq!((port.ofport, port.link_up), (None, false));
+}
+
+#[test]
+fn omitted_columns_are_at_their_default_and_not_unknown() {
+    // Nothing but a name: a device without a number, down, of no special type.
+    let mut pair = Pair::monitoring(&bridge(&[]));
+    pair.update2(&json!({
+        "Bridge": {uuid(1): {"modify": {"ports": references(&[100])}}},
+        "Port": {uuid(100): {"insert": {"interfaces": references(&[200])}}},
+        "Interface": {uuid(200): {"insert": {"name": "tap1"}}},
+    }))
+    .unwrap();
+    let topology = pair.changed();
+    let bare = Interface {
+        uuid: uuid(200).parse().unwrap(),
+        name: "tap1".to_owned(),
+        kind: String::new(),
+        iface_id: None,
+        attached_mac: None,
+        ofport: None,
+        admin_up: false,
+        link_up: false,
+        error: None,
+        shadowed: false,
+    };
+    assert_eq!(topology.ports("br").collect::<Vec<_>>(), [&bare]);
+
+    // In a row that is deleted and comes again, what was before does not shine through.
+    pair.update2(&json!({"Interface": {uuid(200): {"modify": {
+        "ofport": 7, "link_state": "up", "type": "internal",
+        "external_ids": ["map", [["iface-id", "a"]]],
+    }}}}))
+    .unwrap();
+    assert_eq!(ofport(&pair.changed(), "a"), Some(7));
+    pair.update2(&json!({"Interface": {uuid(200): {"delete": null}}}))
+        .unwrap();
+    pair.update2(&json!({"Interface": {uuid(200): {"insert": {"name": "tap1"}}}}))
+        .unwrap();
+    let mut last = None;
+    while let Some(event) = pair.session.event() {
+        last = Some(event);
+    }
+    let Some(SessionEvent::Changed(topology)) = last else {
+        panic!("{last:?}");
+    };
+    assert_eq!(topology.ports("br").collect::<Vec<_>>(), [&bare]);
+}
+
+#[test]
+fn a_set_of_one_is_bare_and_any_other_is_not() {
+    let names = |topology: &Topology| -> Vec<String> {
+        topology.ports("br").map(|port| port.name.clone()).collect()
+    };
+    let one = json!(["uuid", uuid(100)]);
+    let in_a_set = json!(["set", [["uuid", uuid(100)]]]);
+    let none = json!(["set", []]);
+    let two = json!(["set", [["uuid", uuid(100)], ["uuid", uuid(101)]]]);
+    for (initial, expected) in [
+        (&none, vec![]),
+        (&one, vec!["tap1"]),
+        // Not as ovsdb-server writes it, but as RFC 7047 allows it.
+        (&in_a_set, vec!["tap1"]),
+        (&two, vec!["tap1", "tap2"]),
+    ] {
+        let mut rows = bridge(&[("tap1", "a", 1), ("tap2", "b", 2)]);
+        rows["Bridge"][uuid(1)]["initial"]["ports"] = initial.clone();
+        let mut pair = Pair::checked();
+        pair.answer("monitor_cond", &rows).unwrap();
+        let SessionEvent::Snapshot(topology) = pair.event() else {
+            panic!("not a snapshot");
+        };
+        assert_eq!(names(&topology), expected, "{initial}");
+    }
+    // As a difference, too.
+    let mut pair = Pair::monitoring(&bridge(&[("tap1", "a", 1), ("tap2", "b", 2)]));
+    let mut modify = |ports: &Value| {
+        pair.update2(&json!({"Bridge": {uuid(1): {"modify": {"ports": ports}}}}))
+            .unwrap();
+        names(&pair.changed())
+    };
+    assert_eq!(modify(&one), ["tap2"]);
+    assert_eq!(modify(&two), ["tap1"]);
+    assert_eq!(modify(&in_a_set), [""; 0]);
+}
+
+#[test]
+fn an_interface_is_where_a_bridges_port_names_it() {
+    let rows = json!({
+        "Bridge": {uuid(1): {"initial": {"name": "br"}}, uuid(2): {"initial": {"name": "br2"}}},
+        "Port": {uuid(100): {"initial": {"interfaces": references(&[200])}}},
+        "Interface": {uuid(200): {"initial": {
+            "name": "tap1", "ofport": 1, "external_ids": ["map", [["iface-id", "a"]]],
+        }}},
+    });
+    let mut pair = Pair::checked();
+    pair.answer("monitor_cond", &rows).unwrap();
+    let SessionEvent::Snapshot(topology) = pair.event() else {
+        panic!("not a snapshot");
+    };
+    let places =
+        |topology: &Topology| ["br", "br2"].map(|bridge| topology.port(bridge, "a").is_some());
+    assert_eq!(places(&topology), [false, false]);
+    // The interface's own row never says a word of it.
+    let mut modify = |updates: Value| {
+        pair.update2(&updates).unwrap();
+        places(&pair.changed())
+    };
+    let port = references(&[100]);
+    assert_eq!(
+        modify(json!({"Bridge": {uuid(1): {"modify": {"ports": port}}}})),
+        [true, false]
+    );
+    assert_eq!(
+        modify(json!({"Bridge": {
+            uuid(1): {"modify": {"ports": port}}, uuid(2): {"modify": {"ports": port}},
+        }})),
+        [false, true]
+    );
+    let interface = references(&[200]);
+    assert_eq!(
+        modify(json!({"Port": {uuid(100): {"modify": {"interfaces": interface}}}})),
+        [false, false]
+    );
+}
+
+/// A client that sets a bridge's controllers replaces all of them, and every OpenFlow connection
+/// ends. So the session changes nothing: it asks, and listens.
+#[test]
+fn controllers_are_neither_touched_nor_looked_at() {
+    let mut pair = Pair::new();
+    let mut asked = Vec::new();
+    for answer in [
+        json!(["Open_vSwitch"]),
+        schema(),
+        serde_json::from_str::<Value>(recorded(MONITOR)[0]).unwrap()["result"].clone(),
+    ] {
+        let request = pair.sent().remove(0);
+        pair.receive(&json!({"id": request["id"], "result": answer, "error": null}))
+            .unwrap();
+        asked.push(request["method"].as_str().unwrap().to_owned());
+    }
+    pair.event();
+    for heading in [
+        "rate limit set (as neutron log driver does)",
+        "a second controller (unix socket) on br-phys",
+        "back",
+    ] {
+        assert_eq!(pair.play_all(heading), None, "{heading}");
+    }
+    pair.session.tick(PROBE_INTERVAL).unwrap();
+    pair.session.cancel();
+    let rest = pair.sent();
+    asked.extend(
+        rest.iter()
+            .map(|request| request["method"].as_str().unwrap().to_owned()),
+    );
+    let only_reads = [
+        "list_dbs",
+        "get_schema",
+        "monitor_cond",
+        "echo",
+        "monitor_cancel",
+    ];
+    assert_eq!(asked, only_reads);
+}
+
+/// What vswitchd writes when it begins is what stands there already, and its own row.
+#[test]
+fn a_restart_of_vswitchd_changes_no_port() {
+    let mut pair = Pair::monitoring(&bridge(&[("tap1", "a", 1)]));
+    pair.update2(&json!({"Open_vSwitch": {uuid(9): {"modify": {
+        "cur_cfg": 8, "ovs_version": "3.1.0", "db_version": "8.3.1",
+    }}}}))
+    .unwrap();
+    assert_eq!(pair.session.event(), None);
+    // Its devices go down and come again, with the numbers that they had.
+    let mut set = |state: Value| {
+        pair.update2(&json!({"Interface": {uuid(200): {"modify": {"link_state": state}}}}))
+            .unwrap();
+        let topology = pair.changed();
+        let port = topology.port("br", "a").unwrap();
+        (port.ofport, port.link_up)
+    };
+    assert_eq!(set(json!(["set", []])), (Some(1), false));
+    assert_eq!(set(json!("up")), (Some(1), true));
 }
 
 #[test]
