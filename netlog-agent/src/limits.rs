@@ -210,9 +210,13 @@ mod tests {
 
     #[test]
     fn a_setting_is_within_range_with_and_without_a_rate() {
-        assert_eq!(Setting::new(Some(99), 25), Err(LimitError::Rate(99)));
-        assert_eq!(Setting::new(Some(100), 24), Err(LimitError::Burst(24)));
-        assert_eq!(Setting::new(None, 24), Err(LimitError::Burst(24)));
+        assert_eq!(
+            Setting::new(Some(99), 25),
+            Err(LimitError::Rate { rate: 99, min: 100 })
+        );
+        let burst = LimitError::Burst { burst: 24, min: 25 };
+        assert_eq!(Setting::new(Some(100), 24), Err(burst));
+        assert_eq!(Setting::new(None, 24), Err(burst));
         let unlimited = Setting::new(None, 25).unwrap();
         assert_eq!(unlimited.limits(), None);
         assert_eq!(

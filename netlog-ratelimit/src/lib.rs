@@ -75,9 +75,9 @@ use std::fmt;
 use std::time::Duration;
 
 use gate::Gate;
-pub use limits::{LimitError, Limits};
+pub use limits::{Bounded, LimitError, Limits, Quota};
 use queue::FairQueue;
-pub use throttle::{Quota, QuotaError, Throttle};
+pub use throttle::Throttle;
 
 /// Limits the rate of events of type `T` from many ports.
 ///

@@ -1,68 +1,11 @@
 //! A rate that needs no queue: it says yes or no.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use thiserror::Error;
-
+use crate::Quota;
 use crate::gate::{NANOS_A_SECOND, nanos};
-use crate::limits::within;
-
-/// How many events a [`Throttle`] lets through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quota {
-    rate: u32,
-    burst: u32,
-}
-
-impl Quota {
-    /// What `rate_limit` may be, in events a second.
-    pub const RATE: RangeInclusive<u32> = 1..=1_000_000_000;
-    /// What `burst_limit` may be, in events.
-    pub const BURST: RangeInclusive<u32> = 1..=1_000_000;
-
-    /// `rate` events a second, and after a quiet time `burst` at once.
-    ///
-    /// # Errors
-    /// When either lies outside [`Self::RATE`] or [`Self::BURST`]; the text names what is allowed.
-    pub fn new(rate: u64, burst: u64) -> Result<Self, QuotaError> {
-        Ok(Self {
-            rate: within(&Self::RATE, rate).ok_or(QuotaError::Rate(rate))?,
-            burst: within(&Self::BURST, burst).ok_or(QuotaError::Burst(burst))?,
-        })
-    }
-
-    /// Events a second.
-    pub fn rate(self) -> u32 {
-        self.rate
-    }
-
-    /// Events at once.
-    pub fn burst(self) -> u32 {
-        self.burst
-    }
-}
-
-/// A quota that is out of range.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum QuotaError {
-    /// `rate_limit` is out of range.
-    #[error(
-        "rate_limit = {0}: must be from {min} to {max} events a second",
-        min = Quota::RATE.start(),
-        max = Quota::RATE.end()
-    )]
-    Rate(u64),
-    /// `burst_limit` is out of range.
-    #[error(
-        "burst_limit = {0}: must be from {min} to {max} events",
-        min = Quota::BURST.start(),
-        max = Quota::BURST.end()
-    )]
-    Burst(u64),
-}
 
 /// Lets events through at a rate, and refuses the others.
 ///
@@ -117,9 +60,9 @@ impl Throttle {
         let Bucket { level, at } = &*self.bucket;
         let (now, before) = (nanos(now), at.load(Ordering::Relaxed));
         let passed = u128::from(now.saturating_sub(before));
-        let left = u64::try_from(passed * u128::from(self.quota.rate)).unwrap_or(u64::MAX);
+        let left = u64::try_from(passed * u128::from(self.quota.rate())).unwrap_or(u64::MAX);
         let filled = level.load(Ordering::Relaxed).saturating_sub(left);
-        let room = EVENT * u64::from(self.quota.burst);
+        let room = EVENT * u64::from(self.quota.burst());
         let passes = filled + EVENT <= room;
         let filled = if passes { filled + EVENT } else { filled };
         level.store(filled, Ordering::Relaxed);
@@ -159,7 +102,8 @@ mod tests {
             (
                 0,
                 1,
-                "rate_limit = 0: must be from 1 to 1000000000 events a second",
+                "rate_limit = 0: must be from 1 to 1000000000 events a second, \
+                 or not set for no limit",
             ),
             (1, 0, "burst_limit = 0: must be from 1 to 1000000 events"),
             (
