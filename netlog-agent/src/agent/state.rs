@@ -376,14 +376,15 @@ impl Agent {
                 let meters = harm.unmetered.len() + harm.remetered.len();
                 figures.meter_heals.add(meters as u64);
                 let gap = gap.as_millis();
+                let what = harm.subject();
                 warn!(
-                    "log flows on bridge {} are in force again after {gap} ms: {harm}",
+                    "{what} on bridge {} are in force again after {gap} ms: {harm}",
                     self.parts.bridge
                 );
                 let audit = &self.parts.audit;
                 let bridge = audit::bridge(&self.parts.bridge);
                 let healed = audit.did(Action::Restore, Outcome::Success, bridge);
-                let message = format_args!("log flows are in force again after {gap} ms: {harm}");
+                let message = format_args!("{what} are in force again after {gap} ms: {harm}");
                 audit.record(&healed.message(message));
             }
             switch::Event::Missed(missed) => {

@@ -37,6 +37,16 @@ impl Harm {
         self.missing.union(&self.altered).count()
     }
 
+    /// What it was done to.
+    pub fn subject(&self) -> &'static str {
+        let meters = !self.unmetered.is_empty() || !self.remetered.is_empty();
+        match (self.flows() > 0, meters) {
+            (true, true) => "log flows and meters",
+            (false, true) => "meters",
+            (_, false) => "log flows",
+        }
+    }
+
     /// The ports whose events may have been lost.
     pub fn slots(&self) -> BTreeSet<Slot> {
         slots(self.missing.iter().chain(&self.altered))
@@ -113,5 +123,36 @@ impl fmt::Display for Obstacle {
             "the flow table={}, priority={}, cookie={:#x}, match {:?} {obstruction}",
             self.table, self.priority, self.cookie, self.matches
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netlog_core::flow::FlowKind;
+
+    use super::*;
+
+    #[test]
+    fn harm_is_told_of_what_was_harmed() {
+        let flows = BTreeSet::from([Cookie {
+            kind: FlowKind::Drop,
+            slot: 7,
+        }]);
+        let meters = Harm {
+            unmetered: flows.clone(),
+            ..Harm::default()
+        };
+        assert_eq!(meters.subject(), "meters");
+        assert_eq!(meters.to_string(), "1 meters of 1 ports were gone");
+        let both = Harm {
+            missing: flows.clone(),
+            ..meters
+        };
+        assert_eq!(both.subject(), "log flows and meters");
+        let altered = Harm {
+            altered: flows,
+            ..Harm::default()
+        };
+        assert_eq!(altered.subject(), "log flows");
     }
 }
