@@ -225,18 +225,8 @@ fn any_filter() -> impl Strategy<Value = String> {
 }
 
 fn any_order() -> impl Strategy<Value = String> {
-    let keys = [
-        "id",
-        "project_id",
-        "tenant_id",
-        "name",
-        "resource_type",
-        "resource_id",
-        "target_id",
-        "enabled",
-    ];
     (
-        prop::sample::select(keys.to_vec()),
+        prop::sample::select(logs::LOGS.sort_keys),
         prop::sample::select(vec!["asc", "desc"]),
     )
         .prop_map(|(key, direction)| format!("sort_key={key}&sort_dir={direction}"))
