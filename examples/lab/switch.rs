@@ -1,5 +1,6 @@
 //! The switch: daemons, bridges, ports, flows.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -92,6 +93,33 @@ impl Site {
             BR_INT,
             &format!("table={table}"),
         ])
+    }
+
+    /// The ofport that each logged port's DROP log flow matches, as Open vSwitch writes it, by the
+    /// slot in the flow's cookie.
+    pub fn slots(&self) -> Result<BTreeMap<String, String>, LabError> {
+        let flows = self.flows(93)?;
+        let slot = |flow: &str| {
+            let cookie = flow.split_once("cookie=0x6e4c")?.1.split(',').next()?;
+            let ofport = flow.split_once("reg5=")?.1.split([' ', ',']).next()?;
+            let slot = cookie.get(cookie.len().checked_sub(8)?..)?;
+            Some((slot.to_owned(), ofport.to_owned()))
+        };
+        Ok(flows.lines().filter_map(slot).collect())
+    }
+
+    /// How many packets each log flow of `br-int` matched, as the switch says, by its cookie.
+    pub fn matched(&self) -> Result<BTreeMap<String, u64>, LabError> {
+        let flows = self.ovs_ofctl(&["dump-flows", "--no-names", BR_INT])?;
+        let field = |flow: &str, name: &str| -> Option<String> {
+            Some(flow.split_once(name)?.1.split(',').next()?.to_owned())
+        };
+        let matched = |flow: &str| {
+            let cookie = field(flow, "cookie=")?;
+            let packets = field(flow, "n_packets=")?.parse().ok()?;
+            Some((cookie, packets)).filter(|(cookie, _)| cookie.starts_with("0x6e4c"))
+        };
+        Ok(flows.lines().filter_map(matched).collect())
     }
 
     /// Adds flows to a bridge, in one bundle: all or none.

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::LabError;
 
-/// How long anything in the lab may take before it counts as failed.
-pub const LIMIT: Duration = Duration::from_secs(20);
+/// How long anything in the lab may take before it counts as hung. The machine may be busy.
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Asks `ready` again and again until it answers, for at most `limit`.
 pub fn until<T>(

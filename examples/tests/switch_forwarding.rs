@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use netlog_lab::frames::{Ends, arp_request, ethernet};
 use netlog_lab::{
-    Agent, BR_INT, FIRST, Family, Host, LIMIT, Lab, Options, SECOND, SECOND_EGRESS_DIRECT, Site,
-    Topology, until,
+    Agent, BR_INT, Family, Host, LIMIT, Lab, Options, SECOND, SECOND_EGRESS_DIRECT, Site, Topology,
+    until,
 };
 use nix::sys::signal::Signal;
 use pnet_datalink::{Channel, Config, DataLinkReceiver};
@@ -186,6 +186,21 @@ fn run(lab: &Lab, mix: &Mix) -> BTreeMap<&'static str, Received> {
     received
 }
 
+/// The mix of a site, and what comes of it where there is no agent: some of it, and not all.
+fn without_agent(lab: &Lab) -> (Mix, BTreeMap<&'static str, Received>) {
+    let mix = mix(lab.topology());
+    let received = run(lab, &mix);
+    let hosts = received.values();
+    let forwarded: usize = hosts.flat_map(|host| host.frames.values()).sum();
+    println!("{} frames sent, {forwarded} received", mix.len());
+    assert!(
+        (100..mix.len()).contains(&forwarded),
+        "{forwarded} of {}",
+        mix.len()
+    );
+    (mix, received)
+}
+
 fn compare(
     what: &str,
     mix: &Mix,
@@ -225,15 +240,7 @@ fn log(agent: &Agent<'_>, lab: &Site, vm: &str) {
 #[test]
 fn forwarding_is_the_same_with_log_flows_and_without() {
     let lab = Lab::start(&Options::default()).unwrap_or_else(|error| panic!("{error}"));
-    let mix = mix(&FIRST);
-    let without = run(&lab, &mix);
-    let forwarded: usize = without.values().flat_map(|host| host.frames.values()).sum();
-    println!("{} frames sent, {forwarded} received", mix.len());
-    assert!(
-        (100..mix.len()).contains(&forwarded),
-        "{forwarded} of {}",
-        mix.len()
-    );
+    let (mix, without) = without_agent(&lab);
     compare(
         "once more without the agent",
         &mix,
@@ -308,15 +315,7 @@ fn forwarding_is_the_same_on(topology: &'static Topology) {
         ..Options::default()
     };
     let lab = Lab::start(&options).unwrap_or_else(|error| panic!("{error}"));
-    let mix = mix(topology);
-    let without = run(&lab, &mix);
-    let forwarded: usize = without.values().flat_map(|host| host.frames.values()).sum();
-    println!("{} frames sent, {forwarded} received", mix.len());
-    assert!(
-        (100..mix.len()).contains(&forwarded),
-        "{forwarded} of {}",
-        mix.len()
-    );
+    let (mix, without) = without_agent(&lab);
 
     let agent = Agent::start(&lab, "").unwrap();
     for vm in topology.vms() {

@@ -8,9 +8,8 @@ mod host;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
 
-use host::{Host, Running};
+use host::{Host, LIMIT, Running};
 use netlog_agent::clock;
 use serde_json::{Value, json};
 
@@ -33,9 +32,7 @@ impl Site {
     fn with_limits(limits: &str, more: &str) -> Self {
         let host = Host::new();
         let syslog = UnixDatagram::bind(host.path("log")).unwrap();
-        syslog
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
+        syslog.set_read_timeout(Some(LIMIT)).unwrap();
         host.write(
             "tokens.json",
             &json!([
@@ -499,7 +496,7 @@ fn limits_change_at_run_time_and_are_told() {
     let log = site.host.path("events.log");
     fs::rename(&log, site.host.path("events.log.1")).unwrap();
     hangup();
-    let deadline = clock::monotonic() + Duration::from_secs(10);
+    let deadline = clock::monotonic() + LIMIT;
     while !log.exists() {
         assert!(clock::monotonic() < deadline, "the log is not opened again");
         std::thread::yield_now();

@@ -20,10 +20,11 @@ use serde_json::{Value, json};
 /// What an agent may take beyond what it has when it starts, in kB. It holds at most 128
 /// connections; a body of each is 112 kB at most, and the head 16 kB.
 const MAX_GROWTH: u64 = 64 * 1024;
-/// How long a caller who does nothing wrong may have to wait in the midst of it all.
-const SOON: Duration = Duration::from_secs(2);
-/// Longer than the agent gives anyone for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a caller who does nothing wrong may have to wait in the midst of it all: less than the
+/// 10 s after which the agent gives up a caller who says nothing, so that nobody waits for those.
+const SOON: Duration = Duration::from_secs(8);
+/// Longer than the agent gives anyone for anything, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running agent whose API is open on the loopback.
 struct Agent {

@@ -18,8 +18,7 @@ use std::time::Instant;
 
 use netlog_lab::frames::{BROADCAST, Ends, arp_request, link_local};
 use netlog_lab::{
-    Agent, Family, Host, LIMIT, Lab, LabError, Options, Record, SECOND, SECOND_EGRESS_DIRECT,
-    Topology, until,
+    Agent, Family, Host, LIMIT, Lab, Options, Record, SECOND, SECOND_EGRESS_DIRECT, Topology, until,
 };
 use pipeline::Pipeline;
 use rules::{Event, Log, Packet, Probe, Site};
@@ -484,28 +483,17 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// The ofport that each port's DROP log flow matches, by the slot in its cookie.
-fn slots(lab: &Lab) -> Result<BTreeMap<String, String>, LabError> {
-    let flows = lab.flows(93)?;
-    let slot = |flow: &str| {
-        let cookie = flow.split_once("cookie=0x6e4c")?.1.split(',').next()?;
-        let ofport = flow.split_once("reg5=")?.1.split([' ', ',']).next()?;
-        Some((cookie[cookie.len() - 8..].to_owned(), ofport.to_owned()))
-    };
-    Ok(flows.lines().filter_map(slot).collect())
-}
-
 /// Waits until the log flows are for these ofports, by slot.
 fn wait_for_slots(bench: &Bench<'_>, expected: &BTreeMap<String, String>) {
     let since = now();
     until(LIMIT, "the log flows to follow their ports", || {
-        Ok((slots(bench.lab)? == *expected).then_some(()))
+        Ok((bench.lab.slots()? == *expected).then_some(()))
     })
     .unwrap_or_else(|error| {
         let said = bench.agent.stderr().unwrap();
         panic!(
             "{error}\nexpected {expected:?}\ngot {:?}\n{said}",
-            slots(bench.lab)
+            bench.lab.slots()
         )
     });
     println!("the log flows followed after {:?}", since.elapsed());
@@ -518,7 +506,7 @@ fn ports_that_come_go_and_move_while_the_agent_runs() {
     let mut pipeline = Pipeline::of(&SECOND);
     let (web1, web2) = (lab.host("web1").unwrap(), lab.host("web2").unwrap());
     let mut bench = Bench::new(&lab);
-    let with_web1 = slots(&lab).unwrap();
+    let with_web1 = lab.slots().unwrap();
     let (slot1, _) = with_web1
         .iter()
         .find(|(_, ofport)| **ofport == "0x3")

@@ -14,6 +14,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use netlog_agent::clock;
+
+/// How long anything may take before it counts as hung. The machine may be busy.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
 /// An agent's folder, with a configuration and an inventory that are right.
 pub struct Host {
     directory: tempfile::TempDir,
@@ -76,9 +81,11 @@ impl Host {
             child,
             api: self.path("api.sock"),
         };
+        let deadline = clock::monotonic() + LIMIT;
         while UnixStream::connect(&running.api).is_err() {
             let ended = running.child.try_wait().unwrap();
             assert!(ended.is_none(), "the agent ended: {ended:?}");
+            assert!(clock::monotonic() < deadline, "no API after {LIMIT:?}");
             std::thread::sleep(Duration::from_millis(1));
         }
         let answer = running.request("GET", "/healthz", "");
