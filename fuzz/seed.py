@@ -26,8 +26,12 @@ messages = {
     for word in [bytes.fromhex(line.split()[-1])]
 }
 # What ovs-ofctl was shown: every message and extension, in both versions.
-written = (here.parent / 'netlog-ofp' / 'tests' / 'ofp_print.txt').read_text().splitlines()
+tests = here.parent / 'netlog-ofp' / 'tests' / 'messages'
+written = (tests / 'ofp_print.txt').read_text().splitlines()
 messages |= {bytes.fromhex(line[2:]) for line in written if line.startswith('# ')}
+# What Open vSwitch tries in its own tests.
+tried = (tests / 'ovs_tests.txt').read_text().splitlines()
+messages |= {bytes.fromhex(line) for line in tried if not line.startswith('# ')}
 sessions = [file.read_bytes() for file in fixtures.glob('*.bin')]
 for session in sessions:
     while session:

@@ -117,7 +117,7 @@ mod tests {
         .unwrap();
         // One write may be told more than once; the last word counts.
         let wait_for = |wanted: &dyn Fn(&Result<Inventory, FileError>) -> bool| loop {
-            let told = receiver.recv_timeout(Duration::from_secs(10)).unwrap();
+            let told = receiver.recv_timeout(Duration::from_secs(60)).unwrap();
             if wanted(&told) {
                 return;
             }
