@@ -15,7 +15,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
-use netlog_agent::api::{Agent, Api, Auth, TrustedPeers, router};
+use netlog_agent::api::{Agent, Api, Auth, Changed, TrustedPeers, router};
 use netlog_agent::audit::Audit;
 use netlog_agent::limits::{HostLimits, Setting};
 use netlog_agent::metrics::Metrics;
@@ -140,7 +140,7 @@ fn now() -> UtcDateTime {
 struct Done(AtomicUsize);
 
 impl Agent for Done {
-    fn logs_changed(&self) -> oneshot::Receiver<()> {
+    fn changed(&self, _: Changed) -> oneshot::Receiver<()> {
         self.0.fetch_add(1, Ordering::Relaxed);
         let (done, receiver) = oneshot::channel();
         done.send(()).unwrap();
@@ -253,8 +253,15 @@ impl World {
             assert_eq!(objects.len() + 1, before, "{id} was not there");
         });
         let (drivers, inventory) = (LogDrivers::default(), self.inventory.load());
+        let logs: Vec<Uuid> = self
+            .store
+            .logs()
+            .unwrap()
+            .iter()
+            .map(|log| log.id)
+            .collect();
         self.store
-            .delete_dangling_logs(|log| drivers.is_dangling(log, &inventory))
+            .delete_logs_if(&logs, |log| drivers.is_dangling(log, &inventory))
             .unwrap();
     }
 

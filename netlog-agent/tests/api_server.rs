@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use netlog_agent::api::{
-    Agent, Api, Auth, IN_FORCE_TIMEOUT, Listener, MAX_BODY, StaticToken, policy, serve,
+    Agent, Api, Auth, Changed, IN_FORCE_TIMEOUT, Listener, MAX_BODY, StaticToken, policy, serve,
 };
 use netlog_agent::audit::Audit;
 use netlog_agent::config::Bind;
@@ -32,7 +32,7 @@ const CREATE: &str = r#"{"log": {"resource_type": "security_group"}}"#;
 struct Waiting(Mutex<Vec<oneshot::Sender<()>>>);
 
 impl Agent for Waiting {
-    fn logs_changed(&self) -> oneshot::Receiver<()> {
+    fn changed(&self, _: Changed) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         self.0.lock().unwrap().push(sender);
         receiver

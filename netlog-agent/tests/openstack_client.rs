@@ -13,7 +13,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use netlog_agent::api::{Agent, Api, Auth, Listener, serve};
+use netlog_agent::api::{Agent, Api, Auth, Changed, Listener, serve};
 use netlog_agent::audit::Audit;
 use netlog_agent::clock;
 use netlog_agent::limits::{HostLimits, Setting};
@@ -97,7 +97,7 @@ fn recorded() -> Vec<Recorded> {
 struct Done;
 
 impl Agent for Done {
-    fn logs_changed(&self) -> oneshot::Receiver<()> {
+    fn changed(&self, _: Changed) -> oneshot::Receiver<()> {
         let (done, receiver) = oneshot::channel();
         done.send(()).unwrap();
         receiver

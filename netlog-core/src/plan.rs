@@ -15,7 +15,9 @@
 //! as if there were no other: an event is held back only if every log object that wants it is over
 //! its limit, so that the limit of one never silences what another asks for.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,27 +121,79 @@ fn wanted(log: &LogObject, port: &Port) -> Option<Wanted> {
     (wanted.accept || wanted.drop).then_some(wanted)
 }
 
-/// Log objects by what makes them select a port, so that a port is compared with few of them.
-#[derive(Default)]
-struct LogIndex<'a> {
-    targets: HashMap<Uuid, Vec<&'a LogObject>>,
-    groups: HashMap<Uuid, Vec<&'a LogObject>>,
-    projects: HashMap<&'a str, Vec<&'a LogObject>>,
-    throttles: Option<&'a BTreeMap<Uuid, Throttle>>,
+/// What a log object selects ports by, in the order of the truth table's precedence.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Scope {
+    Target(Uuid),
+    Group(Uuid),
+    Project(String),
 }
 
-impl<'a> LogIndex<'a> {
-    fn new(logs: impl IntoIterator<Item = &'a LogObject>) -> Self {
-        let mut index = Self::default();
-        for log in logs {
-            let place = match (log.target_id, log.resource_id) {
-                (Some(target), _) => index.targets.entry(target).or_default(),
-                (None, Some(group)) => index.groups.entry(group).or_default(),
-                (None, None) => index.projects.entry(&log.project_id).or_default(),
-            };
-            place.push(log);
+impl Scope {
+    fn of_log(log: &LogObject) -> Self {
+        match (log.target_id, log.resource_id) {
+            (Some(target), _) => Self::Target(target),
+            (None, Some(group)) => Self::Group(group),
+            (None, None) => Self::Project(log.project_id.clone()),
         }
-        index
+    }
+
+    /// The scopes that a port is in.
+    fn of_port(port: &Port) -> impl Iterator<Item = Self> + '_ {
+        let groups: BTreeSet<Uuid> = port.security_groups.iter().copied().collect();
+        [
+            Self::Target(port.id),
+            Self::Project(port.project_id.clone()),
+        ]
+        .into_iter()
+        .chain(groups.into_iter().map(Self::Group))
+    }
+}
+
+/// Log objects or ports, by scope.
+#[derive(Debug, Default)]
+struct ByScope(HashMap<Scope, BTreeSet<Uuid>>);
+
+impl ByScope {
+    fn get<'a>(&'a self, scope: &Scope) -> impl Iterator<Item = Uuid> + use<'a> {
+        self.0.get(scope).into_iter().flatten().copied()
+    }
+
+    fn add(&mut self, scope: Scope, id: Uuid) {
+        self.0.entry(scope).or_default().insert(id);
+    }
+
+    fn remove(&mut self, scope: Scope, id: Uuid) {
+        if let Entry::Occupied(mut ids) = self.0.entry(scope) {
+            ids.get_mut().remove(&id);
+            if ids.get().is_empty() {
+                ids.remove();
+            }
+        }
+    }
+}
+
+/// Log objects, so that a port is compared with few of them.
+#[derive(Debug, Default)]
+struct Logs {
+    by_id: BTreeMap<Uuid, LogObject>,
+    by_scope: ByScope,
+    throttles: BTreeMap<Uuid, Throttle>,
+}
+
+impl Logs {
+    /// Takes a log object in, in place of the one with its id, which is returned.
+    fn insert(&mut self, log: LogObject) -> Option<LogObject> {
+        let old = self.remove(log.id);
+        self.by_scope.add(Scope::of_log(&log), log.id);
+        self.by_id.insert(log.id, log);
+        old
+    }
+
+    fn remove(&mut self, id: Uuid) -> Option<LogObject> {
+        let old = self.by_id.remove(&id)?;
+        self.by_scope.remove(Scope::of_log(&old), id);
+        Some(old)
     }
 
     /// What is wanted of this port; `None` if nothing is.
@@ -150,30 +204,25 @@ impl<'a> LogIndex<'a> {
             drop: Vec::new(),
             limits: LogLimits::default(),
         };
-        let groups = port.security_groups.iter();
-        let candidates = [
-            self.targets.get(&port.id),
-            self.projects.get(port.project_id.as_str()),
-        ];
-        let candidates = candidates
-            .into_iter()
-            .chain(groups.map(|group| self.groups.get(group)));
-        for log in candidates.flatten().flatten() {
-            let Some(wanted) = wanted(log, port) else {
-                continue;
-            };
-            if wanted.accept {
-                plan.accept.push(AcceptScope {
-                    log: log.id,
-                    group: log.resource_id,
-                });
+        for scope in Scope::of_port(port) {
+            let candidates = self.by_scope.get(&scope);
+            for log in candidates.filter_map(|id| self.by_id.get(&id)) {
+                let Some(wanted) = wanted(log, port) else {
+                    continue;
+                };
+                if wanted.accept {
+                    plan.accept.push(AcceptScope {
+                        log: log.id,
+                        group: log.resource_id,
+                    });
+                }
+                if wanted.drop {
+                    plan.drop.push(log.id);
+                }
+                let throttle = self.throttles.get(&log.id);
+                let limit = throttle.map(|throttle| (log.id, throttle.clone()));
+                plan.limits.0.extend(limit);
             }
-            if wanted.drop {
-                plan.drop.push(log.id);
-            }
-            let throttle = self.throttles.and_then(|throttles| throttles.get(&log.id));
-            let limit = throttle.map(|throttle| (log.id, throttle.clone()));
-            plan.limits.0.extend(limit);
         }
         plan.accept.sort_unstable();
         plan.drop.sort_unstable();
@@ -186,105 +235,168 @@ impl<'a> LogIndex<'a> {
 ///
 /// Disabled log objects and other resource types select nothing.
 pub fn plan<'a>(logs: impl IntoIterator<Item = &'a LogObject>, inventory: &Inventory) -> Plan {
-    let logs = LogIndex::new(logs);
+    let mut known = Logs::default();
+    for log in logs {
+        known.insert(log.clone());
+    }
     inventory
         .ports()
-        .filter_map(|port| Some((port.id, Arc::new(logs.port_plan(port)?))))
+        .filter_map(|port| Some((port.id, Arc::new(known.port_plan(port)?))))
         .collect()
 }
 
 /// Keeps a plan up to date: works out anew only what a change can have touched.
+///
+/// What a change of a log object costs depends on the ports that it selects and on their other log
+/// objects, not on how many log objects and ports there are.
 ///
 /// ```
 /// # use std::sync::Arc;
 /// # use netlog_core::inventory::Inventory;
 /// use netlog_core::plan::Planner;
 /// let mut planner = Planner::default();
-/// let plan = planner.update(&[], &Arc::new(Inventory::default()));
+/// let plan = planner.update(&Arc::new(Inventory::default()));
 /// assert!(plan.is_empty());
 /// ```
 #[derive(Debug, Default)]
 pub struct Planner {
-    logs: BTreeMap<Uuid, LogObject>,
+    logs: Logs,
     inventory: Arc<Inventory>,
-    throttles: BTreeMap<Uuid, Throttle>,
-    /// Log objects whose limits have changed since the last update.
-    relimited: BTreeSet<Uuid>,
+    /// The inventory's ports.
+    ports: ByScope,
+    /// The ports whose plan may not be that of `plan` any more.
+    touched: BTreeSet<Uuid>,
     plan: Plan,
 }
 
 impl Planner {
-    /// Sets the limits of log objects, from the next update on. What a log object has used up of a
-    /// limit stays so when the limit changes.
-    pub fn set_limits(&mut self, limits: &BTreeMap<Uuid, Quota>) {
-        let throttle = |(log, quota): (&Uuid, &Quota)| {
-            let throttle = match self.throttles.get(log) {
-                Some(throttle) => throttle.with_quota(*quota),
-                None => Throttle::new(*quota),
-            };
-            (*log, throttle)
-        };
-        let throttles: BTreeMap<Uuid, Throttle> = limits.iter().map(throttle).collect();
-        for log in self.throttles.keys().chain(throttles.keys()) {
-            if self.throttles.get(log) != throttles.get(log) {
-                self.relimited.insert(*log);
-            }
-        }
-        self.throttles = throttles;
+    /// The log objects, in the order of their ids.
+    pub fn logs(&self) -> impl ExactSizeIterator<Item = &LogObject> {
+        self.logs.by_id.values()
     }
 
-    /// The plan for these log objects and this inventory.
+    /// A log object.
+    pub fn log(&self, id: Uuid) -> Option<&LogObject> {
+        self.logs.by_id.get(&id)
+    }
+
+    /// Says what a log object is now, `None` if it is gone, and returns what it was.
+    pub fn set_log(&mut self, id: Uuid, log: Option<LogObject>) -> Option<LogObject> {
+        let differs = match (self.logs.by_id.get(&id), &log) {
+            (Some(old), Some(new)) => selection(old) != selection(new),
+            _ => true,
+        };
+        let touches = log
+            .as_ref()
+            .filter(|_| differs)
+            .map(|log| self.selects(log));
+        let old = match log {
+            Some(log) => self.logs.insert(log),
+            None => self.logs.remove(id),
+        };
+        let touched = old
+            .as_ref()
+            .filter(|_| differs)
+            .map(|log| self.selects(log));
+        self.touched
+            .extend(touched.into_iter().chain(touches).flatten());
+        old
+    }
+
+    /// Says what all log objects are now.
+    pub fn set_logs(&mut self, logs: impl IntoIterator<Item = LogObject>) {
+        let mut gone: BTreeSet<Uuid> = self.logs.by_id.keys().copied().collect();
+        for log in logs {
+            gone.remove(&log.id);
+            self.set_log(log.id, Some(log));
+        }
+        for id in gone {
+            self.set_log(id, None);
+        }
+    }
+
+    /// Sets the limit of a log object, or takes it away. What the log object has used up of its
+    /// limit stays so when the limit changes.
+    pub fn set_limit(&mut self, log: Uuid, quota: Option<Quota>) {
+        let throttles = &mut self.logs.throttles;
+        let old = throttles.get(&log);
+        if old.map(Throttle::quota) == quota {
+            return;
+        }
+        match (old, quota) {
+            (_, None) => throttles.remove(&log),
+            (None, Some(quota)) => throttles.insert(log, Throttle::new(quota)),
+            (Some(old), Some(quota)) => {
+                let throttle = old.with_quota(quota);
+                throttles.insert(log, throttle)
+            }
+        };
+        if let Some(log) = self.logs.by_id.get(&log) {
+            let touched = self.selects(log);
+            self.touched.extend(touched);
+        }
+    }
+
+    /// Whether a log object has changed what is wanted of any port since the last update.
+    pub fn is_behind(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    /// The plan for the log objects and this inventory.
     ///
     /// The plan of a port that did not change, and that no changed log object selects or
     /// selected, is the one that the last call gave, as the same [`Arc`].
-    pub fn update(&mut self, logs: &[LogObject], inventory: &Arc<Inventory>) -> &Plan {
-        let logs: BTreeMap<Uuid, LogObject> =
-            logs.iter().map(|log| (log.id, log.clone())).collect();
-        // Both what a changed log object was and what it is now.
-        let changed: Vec<&LogObject> = differing(&self.logs, &logs)
-            .chain(differing(&logs, &self.logs))
-            .chain(self.relimited.iter().filter_map(|log| logs.get(log)))
-            .collect();
-        let same_inventory = Arc::ptr_eq(&self.inventory, inventory);
-        if changed.is_empty() && same_inventory {
-            return &self.plan;
-        }
-        let mut index = LogIndex::new(logs.values());
-        index.throttles = Some(&self.throttles);
-        if !same_inventory {
-            self.plan.retain(|id, _| inventory.port(*id).is_some());
-        }
-        for port in inventory.ports() {
-            let touched = changed.iter().any(|log| wanted(log, port).is_some())
-                || !same_inventory && self.inventory.port(port.id) != Some(port);
-            if !touched {
-                continue;
+    pub fn update(&mut self, inventory: &Arc<Inventory>) -> &Plan {
+        if !Arc::ptr_eq(&self.inventory, inventory) {
+            let old = mem::replace(&mut self.inventory, Arc::clone(inventory));
+            for port in differing(&old, inventory) {
+                self.touched.insert(port.id);
+                Scope::of_port(port).for_each(|scope| self.ports.remove(scope, port.id));
             }
-            match index.port_plan(port) {
+            for port in differing(inventory, &old) {
+                self.touched.insert(port.id);
+                Scope::of_port(port).for_each(|scope| self.ports.add(scope, port.id));
+            }
+        }
+        for id in mem::take(&mut self.touched) {
+            let port = inventory.port(id);
+            match port.and_then(|port| self.logs.port_plan(port)) {
                 // What is wanted may be the same, for another reason.
-                Some(plan) if self.plan.get(&port.id).is_some_and(|old| **old == plan) => {}
+                Some(plan) if self.plan.get(&id).is_some_and(|old| **old == plan) => {}
                 Some(plan) => {
-                    self.plan.insert(port.id, Arc::new(plan));
+                    self.plan.insert(id, Arc::new(plan));
                 }
                 None => {
-                    self.plan.remove(&port.id);
+                    self.plan.remove(&id);
                 }
             }
         }
-        self.relimited.clear();
-        self.logs = logs;
-        self.inventory = Arc::clone(inventory);
         &self.plan
+    }
+
+    /// The ports that a log object selects.
+    fn selects(&self, log: &LogObject) -> Vec<Uuid> {
+        let selects = |id: &Uuid| {
+            let port = self.inventory.port(*id);
+            port.is_some_and(|port| wanted(log, port).is_some())
+        };
+        let candidates = self.ports.get(&Scope::of_log(log));
+        candidates.filter(selects).collect()
     }
 }
 
-/// The log objects of `some` that are not the same in `others`.
-fn differing<'a>(
-    some: &'a BTreeMap<Uuid, LogObject>,
-    others: &BTreeMap<Uuid, LogObject>,
-) -> impl Iterator<Item = &'a LogObject> {
-    some.values()
-        .filter(|log| others.get(&log.id) != Some(*log))
+/// The ports of `some` that are not the same in `others`.
+fn differing<'a>(some: &'a Inventory, others: &'a Inventory) -> impl Iterator<Item = &'a Port> {
+    some.ports()
+        .filter(|port| others.port(port.id) != Some(*port))
+}
+
+/// All of a log object that says what it wants of which port.
+fn selection(log: &LogObject) -> impl PartialEq + '_ {
+    (
+        (log.enabled, log.event, &log.resource_type),
+        (&log.project_id, log.resource_id, log.target_id),
+    )
 }
 
 #[cfg(test)]
@@ -527,12 +639,13 @@ mod tests {
         };
         let quota = |rate| Quota::new(rate, 1).unwrap();
         let mut planner = Planner::default();
-        let plan = planner.update(&[limited.clone(), other.clone()], &inventory);
+        planner.set_logs([limited.clone(), other.clone()]);
+        let plan = planner.update(&inventory);
         let (vm1, vm3) = (Arc::clone(&plan[&port(1)]), Arc::clone(&plan[&port(3)]));
         assert!((0..99).all(|_| vm1.limits.admit(&vm1.drop, Duration::ZERO)));
 
-        planner.set_limits(&BTreeMap::from([(limited.id, quota(1))]));
-        let plan = planner.update(&[limited.clone(), other.clone()], &inventory);
+        planner.set_limit(limited.id, Some(quota(1)));
+        let plan = planner.update(&inventory);
         assert!(Arc::ptr_eq(&plan[&port(3)], &vm3), "nothing changed for it");
         let vm1 = Arc::clone(&plan[&port(1)]);
         assert!(vm1.limits.admit(&vm1.drop, Duration::ZERO));
@@ -547,16 +660,157 @@ mod tests {
             name: "renamed".to_owned(),
             ..limited.clone()
         };
-        planner.set_limits(&BTreeMap::from([(limited.id, quota(2))]));
-        let plan = planner.update(std::slice::from_ref(&renamed), &inventory);
+        planner.set_limit(limited.id, Some(quota(2)));
+        planner.set_logs([renamed]);
+        let plan = planner.update(&inventory);
         let vm1 = Arc::clone(&plan[&port(1)]);
         assert!(!vm1.limits.admit(&vm1.drop, Duration::ZERO));
         assert!(!vm1.limits.admit(&vm1.drop, Duration::from_millis(499)));
         assert!(vm1.limits.admit(&vm1.drop, Duration::from_millis(500)));
 
-        planner.set_limits(&BTreeMap::new());
-        let plan = planner.update(std::slice::from_ref(&renamed), &inventory);
+        planner.set_limit(limited.id, None);
+        let plan = planner.update(&inventory);
         assert_eq!(plan[&port(1)].limits, LogLimits::default());
+    }
+
+    #[test]
+    fn a_new_name_touches_no_port() {
+        let inventory = Inventory::parse(include_str!("../tests/fixtures/inventory.json")).unwrap();
+        let inventory = Arc::new(inventory);
+        let mut planner = Planner::default();
+        planner.update(&inventory);
+        let first = log(A, None, None);
+        planner.set_log(first.id, Some(first.clone()));
+        assert!(planner.is_behind());
+        planner.update(&inventory);
+        let renamed = LogObject {
+            name: "renamed".to_owned(),
+            ..first.clone()
+        };
+        let before = planner.set_log(first.id, Some(renamed.clone()));
+        assert_eq!(before, Some(first.clone()));
+        assert!(planner.logs().eq([&renamed]));
+        assert!(!planner.is_behind());
+        // Nor does what selects nothing.
+        let off = LogObject {
+            id: Uuid::from_u128(2),
+            enabled: false,
+            ..first
+        };
+        planner.set_log(off.id, Some(off.clone()));
+        planner.set_log(off.id, None);
+        assert!(!planner.is_behind());
+    }
+
+    /// A log object of the world that sequences of changes are about.
+    fn any_log() -> impl Strategy<Value = LogObject> {
+        let group = prop::sample::select(vec![None, Some(0xa1), Some(0xa2)]);
+        let target = prop::sample::select(vec![None, None, Some(1), Some(2), Some(9)]);
+        let event = prop::sample::select(vec![
+            LoggedEvent::All,
+            LoggedEvent::Accept,
+            LoggedEvent::Drop,
+        ]);
+        let project = prop::sample::select(vec!["A", "B"]);
+        (0_u128..6, project, group, target, event, 0..4).prop_map(
+            |(id, project, group, target, event, off)| LogObject {
+                resource_id: group.map(Uuid::from_u128),
+                target_id: target.map(Uuid::from_u128),
+                event,
+                enabled: off != 0,
+                ..LogObject::new(Uuid::from_u128(0x100 + id), project)
+            },
+        )
+    }
+
+    fn any_inventory() -> impl Strategy<Value = Arc<Inventory>> {
+        let groups = prop::sample::subsequence(vec![0xa1_u128, 0xa2], 0..=2);
+        let port = (prop::sample::select(vec!["A", "B"]), groups, 0..5);
+        prop::collection::btree_map(1_u128..6, port, 0..6).prop_map(|ports| {
+            let port = |(id, (project, groups, open)): (&u128, &(&str, Vec<u128>, i32))| {
+                let groups: Vec<Uuid> = groups.iter().copied().map(Uuid::from_u128).collect();
+                serde_json::json!({"id": Uuid::from_u128(*id), "project_id": project,
+                    "security_groups": groups, "port_security_enabled": *open != 0})
+            };
+            let ports: Vec<_> = ports.iter().map(port).collect();
+            let written = serde_json::json!({ "ports": ports }).to_string();
+            Arc::new(Inventory::parse(&written).unwrap())
+        })
+    }
+
+    #[derive(Clone, Debug)]
+    enum Change {
+        Log(LogObject),
+        Gone(u128),
+        Limit(u128, Option<u64>),
+        Inventory(Arc<Inventory>),
+    }
+
+    fn any_change() -> impl Strategy<Value = Change> {
+        prop_oneof![
+            6 => any_log().prop_map(Change::Log),
+            2 => (0x100_u128..0x106).prop_map(Change::Gone),
+            2 => (0x100_u128..0x106, prop::option::of(1_u64..4))
+                .prop_map(|(log, rate)| Change::Limit(log, rate)),
+            2 => any_inventory().prop_map(Change::Inventory),
+        ]
+    }
+
+    proptest! {
+        /// Whatever changes between two updates, the plan is the one that is made from scratch, and
+        /// a port that nothing changed for keeps the plan it has.
+        #[test]
+        fn changes_one_by_one_give_the_plan_from_scratch(
+            steps in prop::collection::vec(prop::collection::vec(any_change(), 0..4), 1..20),
+        ) {
+            let mut planner = Planner::default();
+            let mut logs: BTreeMap<Uuid, LogObject> = BTreeMap::new();
+            let mut limits: BTreeMap<Uuid, Quota> = BTreeMap::new();
+            let mut inventory = Arc::<Inventory>::default();
+            let mut before = Plan::new();
+            for changes in steps {
+                for change in changes {
+                    match change {
+                        Change::Log(log) => {
+                            let old = logs.insert(log.id, log.clone());
+                            prop_assert_eq!(planner.set_log(log.id, Some(log)), old);
+                        }
+                        Change::Gone(log) => {
+                            let log = Uuid::from_u128(log);
+                            prop_assert_eq!(planner.set_log(log, None), logs.remove(&log));
+                        }
+                        Change::Limit(log, rate) => {
+                            let log = Uuid::from_u128(log);
+                            let quota = rate.map(|rate| Quota::new(rate, 1).unwrap());
+                            match quota {
+                                Some(quota) => limits.insert(log, quota),
+                                None => limits.remove(&log),
+                            };
+                            planner.set_limit(log, quota);
+                        }
+                        Change::Inventory(new) => inventory = new,
+                    }
+                }
+                let found = planner.update(&inventory).clone();
+                prop_assert!(!planner.is_behind());
+                let fresh = plan(logs.values(), &inventory);
+                prop_assert!(found.keys().eq(fresh.keys()));
+                for (port, plan) in &found {
+                    prop_assert_eq!(&plan.accept, &fresh[port].accept);
+                    prop_assert_eq!(&plan.drop, &fresh[port].drop);
+                    let accept = plan.accept.iter().map(|scope| scope.log);
+                    let wanting: BTreeSet<Uuid> = accept.chain(plan.drop.clone()).collect();
+                    let quota = |log: &Uuid| Some((*log, *limits.get(log)?));
+                    let expected: Vec<_> = wanting.iter().filter_map(quota).collect();
+                    let quotas = plan.limits.0.iter().map(|(log, limit)| (*log, limit.quota()));
+                    prop_assert_eq!(quotas.collect::<Vec<_>>(), expected);
+                    let old = before.get(port).filter(|old| *old == plan);
+                    prop_assert!(old.is_none_or(|old| Arc::ptr_eq(old, plan)));
+                }
+                prop_assert!(planner.logs().eq(logs.values()));
+                before = found;
+            }
+        }
     }
 
     proptest! {

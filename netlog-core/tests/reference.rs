@@ -883,7 +883,8 @@ proptest! {
             if dice.chance(80) {
                 known = inventory(&written);
             }
-            let plan = planner.update(&logs, &known);
+            planner.set_logs(logs.iter().cloned());
+            let plan = planner.update(&known);
             let fresh_plan = plan::plan(&logs, &known);
             prop_assert_eq!(plan, &fresh_plan);
             tables = tables.renew(plan, &known, &attached, &ledger);

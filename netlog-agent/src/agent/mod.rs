@@ -31,7 +31,7 @@ use self::state::{Agent, Files, Message, Parts, Reloaded};
 use self::status::Status;
 use crate::api::policy::{self, PolicyFileError};
 use crate::api::tokens::{self, TokensError};
-use crate::api::{self, Api, Auth, BindError, Listener};
+use crate::api::{self, Api, Auth, BindError, Changed, Listener};
 use crate::audit::Audit;
 use crate::clock;
 use crate::config::{self, AuthStrategy, Config, Location};
@@ -439,10 +439,10 @@ struct ApiSeam {
 }
 
 impl api::Agent for ApiSeam {
-    fn logs_changed(&self) -> oneshot::Receiver<()> {
+    fn changed(&self, what: Changed) -> oneshot::Receiver<()> {
         let (done, in_force) = oneshot::channel();
         // If the agent is gone, so is the sender, and nobody waits.
-        let _ = self.messages.send(Message::Logs(done));
+        let _ = self.messages.send(Message::Changed(what, done));
         in_force
     }
 

@@ -1,12 +1,15 @@
 //! The agent's state: what changes anywhere becomes tables and log flows here.
 //!
 //! One thread owns the state and works through messages: the inventory changed, log objects
-//! changed, the ports on the bridge changed, the switch came or went. After each it works out the
-//! plan anew, swaps the classifier's tables in, and tells the switch which log flows it should
-//! have. Tables come first, so that nothing that was switched off is recorded while the flows
-//! are still on their way out.
+//! changed, the ports on the bridge changed, the switch came or went. After each it brings the plan
+//! up to date, swaps the classifier's tables in, and tells the switch which log flows it should
+//! have. Tables come first, so that nothing that was switched off is recorded while the flows are
+//! still on their way out.
+//!
+//! Of log objects it reads those that changed, and if no port is wanted otherwise than before, there
+//! is nothing more to do: what a change costs does not depend on how many log objects there are.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
@@ -25,6 +28,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use crate::api::Changed;
 use crate::api::policy::PolicyFileError;
 use crate::audit::{self, Audit};
 use crate::inventory::FileError;
@@ -43,7 +47,7 @@ pub(super) enum Message {
     /// The inventory file was read again.
     Inventory(Result<Inventory, FileError>),
     /// Log objects changed in the store, or limits. The sender is told when the change is in force.
-    Logs(oneshot::Sender<()>),
+    Changed(Changed, oneshot::Sender<()>),
     /// News of the connection to ovsdb-server.
     Ovsdb(ovsdb::Event),
     /// News of the connection to the switch.
@@ -107,8 +111,15 @@ pub(super) struct Files {
 #[derive(Debug)]
 pub(super) struct Agent {
     parts: Parts,
-    logs: Vec<LogObject>,
     planner: Planner,
+    /// Log objects that have changed and are still to be read.
+    unread: BTreeSet<Uuid>,
+    /// Whether the ports of the last plan could not be numbered, so that it is not in force.
+    behind: bool,
+    /// How many log objects are enabled.
+    enabled: u64,
+    /// The slots of ports that were on the bridge.
+    slots: HashMap<Uuid, u32>,
     /// The ports on the bridges; `None` until ovsdb-server has said.
     topology: Option<Arc<Topology>>,
     switch: Switch,
@@ -126,16 +137,19 @@ impl Agent {
     /// When the log objects cannot be read.
     pub(super) fn new(parts: Parts, switch: Switch) -> Result<Self, StoreError> {
         let mut agent = Self {
-            logs: Vec::new(),
             parts,
             planner: Planner::default(),
+            unread: BTreeSet::new(),
+            behind: false,
+            enabled: 0,
+            slots: HashMap::new(),
             topology: None,
             switch,
             attached: false,
             ticket: 0,
             waiting: VecDeque::new(),
         };
-        agent.read_logs()?;
+        agent.read_all_logs()?;
         // What was deleted while the agent was away.
         agent.delete_dangling_logs();
         Ok(agent)
@@ -154,7 +168,7 @@ impl Agent {
                 }
                 Message::Inventory(told) => self.inventory_changed(told),
                 Message::Policy(told) => self.policy_changed(told),
-                Message::Logs(done) => self.logs_changed(done),
+                Message::Changed(what, done) => self.changed(&what, done),
                 Message::Ovsdb(event) => self.ovsdb(event),
                 Message::Switch(event) => self.switch_event(event),
                 Message::Drift(drift) => self.drifted(&drift),
@@ -203,10 +217,13 @@ impl Agent {
             return;
         }
         let dangling = |log: &LogObject| parts.drivers.is_dangling(log, &inventory);
-        let deleted = parts.store.delete_dangling_logs(dangling);
-        drop(inventory);
-        let read = match deleted {
-            Ok(deleted) if deleted.is_empty() => return,
+        let known = self.planner.logs().filter(|log| dangling(log));
+        let known: Vec<Uuid> = known.map(|log| log.id).collect();
+        if known.is_empty() {
+            return;
+        }
+        // What the store holds decides: one of them may just have been changed.
+        match parts.store.delete_logs_if(&known, dangling) {
             Ok(deleted) => {
                 for log in &deleted {
                     warn!(log = %log.id, "log object deleted with the port or group it names");
@@ -217,16 +234,18 @@ impl Agent {
                         event.message("the port or security group that it names is deleted");
                     parts.audit.record(&audit::change(event, Some(log), None));
                 }
-                self.read_logs()
+                for log in deleted {
+                    self.set_log(log.id, None);
+                    self.planner.set_limit(log.id, None);
+                }
+                self.count_logs();
             }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = read {
-            error!("cannot delete the log objects of what is deleted: {error}");
-            let parts = &self.parts;
-            let file = audit::file("data/database", parts.store.path());
-            let failed = parts.audit.did(Action::Delete, Outcome::Failure, file);
-            parts.audit.record(&failed.message(error));
+            Err(error) => {
+                error!("cannot delete the log objects of what is deleted: {error}");
+                let file = audit::file("data/database", parts.store.path());
+                let failed = parts.audit.did(Action::Delete, Outcome::Failure, file);
+                parts.audit.record(&failed.message(error));
+            }
         }
     }
 
@@ -271,24 +290,68 @@ impl Agent {
         }
     }
 
-    /// Reads log objects and their limits from the store.
-    fn read_logs(&mut self) -> Result<(), StoreError> {
-        self.logs = self.parts.store.logs()?;
-        self.parts.books.logs(self.logs.iter().map(|log| log.id));
-        self.planner.set_limits(&self.parts.store.log_limits()?);
-        let figures = self.parts.status.figures();
-        let enabled = self.logs.iter().filter(|log| log.enabled).count();
-        figures.enabled_logs.set(enabled as u64);
-        figures
-            .disabled_logs
-            .set((self.logs.len() - enabled) as u64);
+    /// Reads all log objects and their limits from the store.
+    fn read_all_logs(&mut self) -> Result<(), StoreError> {
+        let logs = self.parts.store.logs()?;
+        self.parts.books.logs(logs.iter().map(|log| log.id));
+        for log in logs {
+            self.set_log(log.id, Some(log));
+        }
+        for (log, quota) in self.parts.store.log_limits()? {
+            self.planner.set_limit(log, Some(quota));
+        }
+        self.count_logs();
         Ok(())
     }
 
-    fn logs_changed(&mut self, done: oneshot::Sender<()>) {
-        match self.read_logs() {
-            Ok(()) => self.renew(Some(done)),
-            Err(error) => error!("cannot read the log objects: {error}"),
+    /// Reads the log objects that have changed, and their limits.
+    fn read_logs(&mut self) -> Result<(), StoreError> {
+        while let Some(&id) = self.unread.first() {
+            let log = self.parts.store.log(id)?;
+            let quota = self.parts.store.log_limit(id)?;
+            self.set_log(id, log);
+            self.planner.set_limit(id, quota);
+            self.unread.remove(&id);
+        }
+        self.count_logs();
+        Ok(())
+    }
+
+    /// A log object is this now, or gone.
+    fn set_log(&mut self, id: Uuid, log: Option<LogObject>) {
+        self.parts.books.log(id, log.is_some());
+        self.enabled += u64::from(log.as_ref().is_some_and(|log| log.enabled));
+        let was = self.planner.set_log(id, log);
+        self.enabled -= u64::from(was.is_some_and(|log| log.enabled));
+    }
+
+    fn count_logs(&self) {
+        let figures = self.parts.status.figures();
+        figures.enabled_logs.set(self.enabled);
+        let all = self.planner.logs().len() as u64;
+        figures.disabled_logs.set(all - self.enabled);
+    }
+
+    fn changed(&mut self, what: &Changed, done: oneshot::Sender<()>) {
+        self.unread.extend(what.logs.iter().copied());
+        if let Err(error) = self.read_logs() {
+            error!("cannot read the log objects that changed: {error}; trying again at the next");
+            return;
+        }
+        // One that was stored while what it names was on its way out of the inventory.
+        let inventory = self.parts.inventory.load_full();
+        let dangling = |id: &Uuid| {
+            let log = self.planner.log(*id);
+            log.is_some_and(|log| self.parts.drivers.is_dangling(log, &inventory))
+        };
+        if what.logs.iter().any(dangling) {
+            self.delete_dangling_logs();
+        }
+        if what.limits || self.behind || self.planner.is_behind() {
+            self.renew(Some(done));
+        } else {
+            // It has changed nothing of what is in force. Whoever waited may have gone.
+            let _ = done.send(());
         }
     }
 
@@ -446,14 +509,16 @@ impl Agent {
         audit.record(&seen.message(message));
     }
 
-    /// Works out plan, tables and log flows anew, once the ports are known.
+    /// Brings plan, tables and log flows up to date, once the ports are known.
     fn renew(&mut self, done: Option<oneshot::Sender<()>>) {
         let Some(topology) = &self.topology else {
             return;
         };
         let inventory = self.parts.inventory.load_full();
-        let plan = self.planner.update(&self.logs, &inventory);
-        let attached = match attached_ports(&self.parts, topology, plan) {
+        let plan = self.planner.update(&inventory);
+        let attached = attached_ports(&self.parts, topology, plan, &mut self.slots);
+        self.behind = attached.is_err();
+        let attached = match attached {
             Ok(attached) => attached,
             Err(error) => {
                 error!("cannot number the ports, so that their logging stays as it is: {error}");
@@ -486,11 +551,12 @@ impl Agent {
     }
 }
 
-/// The ports of the plan that are on the bridge.
+/// The ports of the plan that are on the bridge. Adds to `slots` those that are new.
 fn attached_ports(
     parts: &Parts,
     topology: &Topology,
     plan: &Plan,
+    slots: &mut HashMap<Uuid, u32>,
 ) -> Result<Vec<AttachedPort>, StoreError> {
     let ports: Vec<(Uuid, u32)> = topology
         .ports(&parts.bridge)
@@ -498,8 +564,15 @@ fn attached_ports(
         .filter_map(|port| Some((port.iface_id.as_deref()?.parse().ok()?, port.ofport?)))
         .filter(|(id, _)| plan.contains_key(id))
         .collect();
-    let ids: Vec<Uuid> = ports.iter().map(|(id, _)| *id).collect();
-    let slots = parts.store.slots(&ids)?;
-    let attach = |((id, ofport), slot)| AttachedPort { id, slot, ofport };
-    Ok(ports.into_iter().zip(slots).map(attach).collect())
+    let ids = ports.iter().map(|(id, _)| *id);
+    let new: Vec<Uuid> = ids.filter(|id| !slots.contains_key(id)).collect();
+    if !new.is_empty() {
+        let given = parts.store.slots(&new)?;
+        slots.extend(new.into_iter().zip(given));
+    }
+    let attach = |(id, ofport): (Uuid, u32)| {
+        let slot = *slots.get(&id)?;
+        Some(AttachedPort { id, slot, ofport })
+    };
+    Ok(ports.into_iter().filter_map(attach).collect())
 }

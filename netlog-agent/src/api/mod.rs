@@ -57,6 +57,7 @@ use percent_encoding::percent_decode_str;
 use time::UtcDateTime;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::audit::Audit;
 use crate::limits::HostLimits;
@@ -81,11 +82,20 @@ const WORKERS: usize = 4;
 /// How long an answer waits for a change to be in force on the switch.
 pub const IN_FORCE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What a request has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// Log objects that came, changed or went, or whose limits did.
+    pub logs: Vec<Uuid>,
+    /// Whether the host's limits changed.
+    pub limits: bool,
+}
+
 /// What the API needs of the rest of the agent.
 pub trait Agent: Send + Sync {
-    /// Log objects changed in the store, or limits. Resolves when the change is in force on the switch, or
-    /// the agent gives up waiting for that.
-    fn logs_changed(&self) -> oneshot::Receiver<()>;
+    /// Log objects changed in the store, or limits. Resolves when the change is in force on the
+    /// switch, or the agent gives up waiting for that.
+    fn changed(&self, what: Changed) -> oneshot::Receiver<()>;
 
     /// The state of the agent, a JSON object.
     fn status(&self) -> serde_json::Value;
@@ -359,7 +369,7 @@ async fn respond(shared: Arc<Shared>, request: axum::extract::Request) -> Respon
     // Runs to its end even if the caller goes away, so that the agent hears of every change.
     let work = tokio::task::spawn_blocking(move || {
         let reply = shared.api.answer(&request);
-        let in_force = reply.changed().then(|| shared.api.agent.logs_changed());
+        let in_force = reply.changed().map(|what| shared.api.agent.changed(what));
         drop(worker);
         (reply, in_force)
     });

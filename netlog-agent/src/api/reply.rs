@@ -9,6 +9,7 @@ use netlog_core::log::{LogError, LogObject};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::Changed;
 use crate::limits;
 use crate::store::StoreError;
 
@@ -199,9 +200,18 @@ impl Reply {
             .or_else(|| body["message"].as_str())
     }
 
-    /// Whether log objects or limits were changed.
-    pub(super) const fn changed(&self) -> bool {
-        !self.changes.is_empty() || self.limits.is_some()
+    /// Which log objects and limits it has changed; `None` for none.
+    pub(super) fn changed(&self) -> Option<Changed> {
+        let logs = self.changes.iter();
+        let logs = logs.filter_map(|change| change.after.as_ref().or(change.before.as_ref()));
+        let limits = self.limits.as_deref();
+        let limited = limits.into_iter().flat_map(|limits| &limits.logs);
+        let logs = logs.map(|log| log.id);
+        let changed = Changed {
+            logs: logs.chain(limited.map(|change| change.log)).collect(),
+            limits: limits.is_some_and(|limits| limits.host.is_some()),
+        };
+        (changed != Changed::default()).then_some(changed)
     }
 
     /// The status of the reply.

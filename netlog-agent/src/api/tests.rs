@@ -11,7 +11,7 @@ use crate::limits::Setting;
 struct Deaf;
 
 impl Agent for Deaf {
-    fn logs_changed(&self) -> oneshot::Receiver<()> {
+    fn changed(&self, _: Changed) -> oneshot::Receiver<()> {
         oneshot::channel().1
     }
 

@@ -325,6 +325,17 @@ impl State {
         self.logs = Some(logs);
     }
 
+    /// A log object is there, or gone.
+    pub(super) fn log(&mut self, log: Uuid, is_there: bool) {
+        if let Some(logs) = &mut self.logs {
+            if is_there {
+                logs.insert(log);
+            } else {
+                logs.remove(&log);
+            }
+        }
+    }
+
     /// What became of the events of each log object.
     pub(super) fn events_of_logs(&self) -> BTreeMap<Uuid, EventFigures> {
         let mut events = self.ledger.audiences.logs();

@@ -144,6 +144,11 @@ impl Books {
         self.state().logs(logs.collect());
     }
 
+    /// A log object is there, or gone.
+    pub fn log(&self, log: Uuid, is_there: bool) {
+        self.state().log(log, is_there);
+    }
+
     /// Compares all numbers, tells what is to be told, and stores what has changed.
     fn look(&self) {
         let now = now();

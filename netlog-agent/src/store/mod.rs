@@ -324,30 +324,35 @@ impl Store {
         })
     }
 
-    /// Deletes the log objects that name a port or resource and that `dangling` says yes to, all
-    /// of them or none, and returns them in the order of their ids.
-    pub fn delete_dangling_logs(
+    /// Deletes those of these log objects whose newest state `check` says yes to, all of them or
+    /// none, and returns them.
+    pub fn delete_logs_if(
         &self,
-        dangling: impl Fn(&LogObject) -> bool,
+        ids: &[Uuid],
+        check: impl Fn(&LogObject) -> bool,
     ) -> Result<Vec<LogObject>, StoreError> {
         self.transaction(|transaction| {
             let delete = || {
-                let mut select = transaction.prepare_cached(
-                    "SELECT * FROM logs WHERE resource_id NOT NULL OR target_id NOT NULL
-                     ORDER BY id",
-                )?;
-                let mut found = select
-                    .query_map([], log)?
-                    .collect::<rusqlite::Result<Vec<_>>>()?;
-                found.retain(|log| dangling(log));
                 let mut delete = transaction.prepare_cached("DELETE FROM logs WHERE id = ?1")?;
-                for log in &found {
-                    delete.execute([log.id.to_string()])?;
+                let mut deleted = Vec::new();
+                for id in ids {
+                    if let Some(log) = find(transaction, *id)?.filter(&check) {
+                        delete.execute([id.to_string()])?;
+                        deleted.push(log);
+                    }
                 }
-                Ok(found)
+                Ok(deleted)
             };
             delete().map_err(|cause| self.failed(cause))
         })
+    }
+
+    /// The limit of a log object, if it has one.
+    pub fn log_limit(&self, log: Uuid) -> Result<Option<Quota>, StoreError> {
+        self.lock()
+            .prepare_cached("SELECT * FROM log_limits WHERE log_id = ?1")
+            .and_then(|mut select| select.query_row([log.to_string()], quota).optional())
+            .map_err(|cause| self.failed(cause))
     }
 
     /// The limits of log objects that have one.
@@ -591,11 +596,15 @@ fn log_limits(connection: &Connection) -> rusqlite::Result<BTreeMap<Uuid, Quota>
     connection
         .prepare_cached("SELECT * FROM log_limits")?
         .query_map([], |row| {
-            let quota = Quota::new(row.get("rate_limit")?, row.get("burst_limit")?);
-            let quota = quota.map_err(|cause| invalid(row, "rate_limit", cause))?;
-            Ok((parsed(row, "log_id", Uuid::try_parse)?, quota))
+            Ok((parsed(row, "log_id", Uuid::try_parse)?, quota(row)?))
         })?
         .collect()
+}
+
+/// Reads a row of `log_limits`.
+fn quota(row: &Row<'_>) -> rusqlite::Result<Quota> {
+    let quota = Quota::new(row.get("rate_limit")?, row.get("burst_limit")?);
+    quota.map_err(|cause| invalid(row, "rate_limit", cause))
 }
 
 /// Writes a log object: `INSERT` adds it, `REPLACE` writes over the one with its id.

@@ -87,27 +87,18 @@ fn a_refused_change_leaves_no_trace() {
 }
 
 #[test]
-fn dangling_logs_go_enabled_or_not() {
+fn of_these_log_objects_those_go_that_are_to() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path().join("netlog.db")).unwrap();
     let mut disabled = sample(1);
     disabled.enabled = false;
-    let mut of_port = sample(2);
-    of_port.resource_id = None;
-    of_port.target_id = Some(Uuid::from_u128(88));
-    let mut of_none = sample(4);
-    of_none.resource_id = None;
     store
-        .create_logs(&[
-            disabled.clone(),
-            of_port.clone(),
-            sample(3),
-            of_none.clone(),
-        ])
+        .create_logs(&[disabled.clone(), sample(2), sample(3), sample(4)])
         .unwrap();
-    let deleted = store.delete_dangling_logs(|log| log.id != sample(3).id);
-    assert_eq!(deleted.unwrap(), [disabled, of_port]);
-    assert_eq!(store.logs().unwrap(), [sample(3), of_none]);
+    let asked = [4, 9, 1, 3].map(Uuid::from_u128);
+    let deleted = store.delete_logs_if(&asked, |log| log.id != sample(3).id);
+    assert_eq!(deleted.unwrap(), [sample(4), disabled]);
+    assert_eq!(store.logs().unwrap(), [sample(2), sample(3)]);
 }
 
 #[test]
@@ -208,12 +199,14 @@ fn a_limit_is_kept_with_its_log_object_and_goes_with_it() {
     let store = Store::open(&path).unwrap();
     let both = BTreeMap::from([(one, quota(11)), (two, quota(20))]);
     assert_eq!(store.log_limits().unwrap(), both);
+    assert_eq!(store.log_limit(two).unwrap(), Some(quota(20)));
+    assert_eq!(store.log_limit(none).unwrap(), None);
 
     store.delete_log::<StoreError>(one, |_| Ok(())).unwrap();
     assert_eq!(
         store.log_limits().unwrap(),
         BTreeMap::from([(two, quota(20))])
     );
-    store.delete_dangling_logs(|_| true).unwrap();
+    store.delete_logs_if(&[two], |_| true).unwrap();
     assert_eq!(store.log_limits().unwrap(), BTreeMap::new());
 }
