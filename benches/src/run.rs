@@ -102,10 +102,8 @@ pub struct Outcome {
     pub rec_bytes: u64,
     /// Packet-ins that did not become a record in the file.
     pub lost: u64,
-    /// Resident memory after the first tenth of the records, in KiB.
-    pub rss_early_kib: u64,
-    /// Resident memory at the end, in KiB.
-    pub rss_end_kib: u64,
+    /// Resident memory after each tenth of the records, in KiB.
+    pub rss_kib: [u64; 10],
 }
 
 /// Ends the switch when the run ends, however it does.
@@ -158,7 +156,8 @@ impl Run {
 
         let (cpu, wall) = (cpu_time(), clock::monotonic());
         switch.want(1, Vec::new(), None);
-        let (mut received, mut progress, mut early) = (0, wall, None);
+        let (mut received, mut progress) = (0, wall);
+        let (mut rss_kib, mut tenths) = ([0; 10], 0);
         while received < self.load.records {
             thread::sleep(POLL);
             let now = clock::monotonic();
@@ -168,15 +167,18 @@ impl Run {
             } else if now.saturating_sub(progress) > PATIENCE {
                 return Err(format!("{received} of {} packet-ins came", self.load.records).into());
             }
-            if early.is_none() && received >= self.load.records / 10 {
-                early = Some(resident_kib()?);
+            for place in &mut rss_kib[tenths..] {
+                if received * 10 < self.load.records * (tenths as u64 + 1) {
+                    break;
+                }
+                *place = resident_kib()?;
+                tenths += 1;
             }
         }
         switch.stop();
         worker.flush(PATIENCE)?;
         let cpu = cpu_time().saturating_sub(cpu);
         let wall = clock::monotonic().saturating_sub(wall);
-        let rss_end_kib = resident_kib()?;
         worker.close(PATIENCE)?;
         drop(peer);
 
@@ -187,8 +189,7 @@ impl Run {
             wall_rec_s: records / wall.as_secs_f64(),
             rec_bytes: counts.written_bytes / counts.written.max(1),
             lost: self.load.records.saturating_sub(counts.written),
-            rss_early_kib: early.unwrap_or(rss_end_kib),
-            rss_end_kib,
+            rss_kib,
         })
     }
 

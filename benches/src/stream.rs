@@ -139,13 +139,13 @@ impl Stream {
             };
             let start = stream.bytes.len();
             packet.encode(
-                PacketInFormat::NXT_PACKET_IN2,
+                PacketInFormat::STANDARD,
                 VERSION,
                 Xid(xid),
                 &mut stream.bytes,
             )?;
-            // The frame is the value of the first property.
-            let frame_at = start + FRAME_AT;
+            // The frame comes last.
+            let frame_at = stream.bytes.len() - frame.len();
             stream.places.push((start, frame_at + kind.session));
         }
         Ok(stream)
@@ -188,10 +188,6 @@ impl Stream {
         }
     }
 }
-
-/// Where the frame is in a message: behind the header, the experimenter's two numbers, and type
-/// and length of the first property.
-const FRAME_AT: usize = 8 + 8 + 4;
 
 #[cfg(test)]
 mod tests {

@@ -65,7 +65,7 @@ impl Peer {
                 let message = Message::decode(message).map_err(io::Error::other)?;
                 ready |= message.body == Body::BarrierRequest;
                 self.wants_packets |=
-                    message.body == Body::SetPacketInFormat(PacketInFormat::NXT_PACKET_IN2);
+                    message.body == Body::SetPacketInFormat(PacketInFormat::STANDARD);
                 if let Some(reply) = reply(message.body) {
                     reply
                         .encode(VERSION, message.xid, &mut output)

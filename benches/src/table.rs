@@ -72,8 +72,11 @@ impl Row {
             Self::pipe(false, Mix::Syn, true, 200),
             Self::pipe(false, Mix::Syn, false, 10_000),
             Self::pipe(false, Mix::Dns, false, 200),
+            Self::pipe(false, Mix::Dns, false, 10_000),
             Self::pipe(false, Mix::Icmpv6, false, 200),
+            Self::pipe(false, Mix::Icmpv6, false, 10_000),
             Self::pipe(false, Mix::Mixed, false, 200),
+            Self::pipe(false, Mix::Mixed, false, 10_000),
             Self::FloorMemory,
         ];
         rows.extend((0..Stage::ALL.len()).map(Self::Stage));
@@ -87,7 +90,9 @@ impl Row {
             Self::Pipe { file: true, .. } => (Self::FloorPipe { file: true }, Some(1.6)),
             _ if self == syn => (Self::FloorPipe { file: false }, Some(3.0)),
             Self::Pipe { json: true, .. } => (syn, Some(1.3)),
-            Self::Pipe { mix: Mix::Syn, .. } => (syn, Some(1.15)),
+            Self::Pipe {
+                mix, ports: 10_000, ..
+            } => (Self::pipe(false, mix, false, 200), Some(1.15)),
             Self::Stage(at) if matches!(Stage::ALL[at], Stage::Text) => {
                 (Self::FloorMemory, Some(4.0))
             }

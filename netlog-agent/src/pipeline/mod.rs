@@ -1,6 +1,6 @@
 //! From packet-ins to records: decode, classify, fold, limit, format, hand over to the sink.
 //!
-//! One pipeline belongs to one bridge and runs on the thread that reads its packet-ins. It never
+//! One pipeline belongs to one bridge and runs on the thread that takes its packet-ins. It never
 //! waits: tables are swapped in from elsewhere, and the sink has a queue and a thread of its own.
 
 use std::sync::Arc;
@@ -127,8 +127,8 @@ impl Pipeline {
         }
     }
 
-    /// To call before each read, with the time on the monotonic clock: the packet-ins of one read
-    /// share it. Limits that have changed take effect, records whose time has come leave the
+    /// To call before what was read is taken, with the time on the monotonic clock: the packet-ins of
+    /// one read share it. Limits that have changed take effect, records whose time has come leave the
     /// limiter's queue, and drift that has had its time of grace is counted and told.
     pub fn begin(&mut self, now: Duration) {
         self.now = now;

@@ -13,6 +13,7 @@ use netlog_ofp::{
 };
 
 use super::count::Counter;
+use super::input::Input;
 use super::link::{Link, Lost, RECONNECT, Woken, wait};
 use super::reconcile::{Reconciler, Request};
 use super::{Board, Event, Packets};
@@ -93,10 +94,14 @@ impl<F: FnMut(Event)> Thread<F> {
 
     fn serve(&mut self) -> Result<Stopped, Lost> {
         let mut link = Link::connect(&self.socket, config())?;
+        let mut input = Input::new();
         self.reconciler.attach();
         self.counter.attach(clock::monotonic());
         loop {
-            while link.read(clock::monotonic(), &mut |_| {})? {}
+            while input.read(&link.socket)? {
+                link.take(&mut input, clock::monotonic(), &mut |_| {})?;
+                input.clear();
+            }
             let now = clock::monotonic();
             while let Some(event) = link.connection.poll_event() {
                 self.counter.hear(&event, now, &mut self.tell);

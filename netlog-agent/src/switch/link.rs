@@ -8,15 +8,10 @@ use std::time::Duration;
 use netlog_ofp::{Config, Connection, ConnectionError, PacketIn, Version};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::SendFlags;
 
+use super::input::Input;
 use crate::clock;
-
-/// Bytes taken from the socket at once.
-const READ_BYTES: usize = 256 * 1024;
-
-/// The longest message (OpenFlow 1.3.5, 7.1: a length of 16 bits).
-const MESSAGE_BYTES: usize = 64 * 1024;
 
 /// How soon and how rarely another attempt to connect follows a failed one.
 pub(super) const RECONNECT: (Duration, Duration) =
@@ -29,6 +24,8 @@ pub(super) enum Lost {
     Connect { path: String, source: io::Error },
     #[error("the switch closed the connection")]
     Closed,
+    #[error("there is no thread to read it with: {0}")]
+    Thread(io::Error),
     #[error("the connection failed: {0}")]
     Io(#[from] Errno),
     #[error(transparent)]
@@ -63,11 +60,10 @@ fn timeout(until: Option<Duration>) -> Option<Timespec> {
 /// A socket with an OpenFlow connection on it.
 #[derive(Debug)]
 pub(super) struct Link {
-    socket: UnixStream,
+    pub(super) socket: UnixStream,
     pub(super) connection: Connection,
-    input: Box<[u8]>,
-    /// Bytes at the start of `input` that are the beginning of a message.
-    kept: usize,
+    /// The beginning of a message of which the rest is not read yet.
+    kept: Vec<u8>,
 }
 
 impl Link {
@@ -81,8 +77,7 @@ impl Link {
         Ok(Self {
             socket,
             connection: Connection::new(config, clock::monotonic()),
-            input: vec![0; READ_BYTES + MESSAGE_BYTES].into_boxed_slice(),
-            kept: 0,
+            kept: Vec::new(),
         })
     }
 
@@ -92,30 +87,18 @@ impl Link {
         format!("1.{}", wire.saturating_sub(1))
     }
 
-    /// Reads once; false when there is nothing to read for the moment.
-    pub(super) fn read(
+    /// Takes what was read from the socket.
+    pub(super) fn take(
         &mut self,
+        input: &mut Input,
         now: Duration,
         sink: &mut impl FnMut(PacketIn<'_>),
-    ) -> Result<bool, Lost> {
-        let room = &mut self.input[self.kept..];
-        let count = match rustix::net::recv(&self.socket, room, RecvFlags::DONTWAIT) {
-            Ok((0, _)) => {
-                self.connection.handle_eof();
-                return Err(Lost::Closed);
-            }
-            Ok((count, _)) => count,
-            Err(Errno::AGAIN) => return Ok(false),
-            Err(Errno::INTR) => return Ok(true),
-            Err(errno) => return Err(errno.into()),
-        };
-        let filled = self.kept + count;
-        let consumed = self
-            .connection
-            .handle_input(&self.input[..filled], now, sink)?;
-        self.input.copy_within(consumed..filled, 0);
-        self.kept = filled - consumed;
-        Ok(true)
+    ) -> Result<(), Lost> {
+        let bytes = input.behind(&self.kept);
+        let consumed = self.connection.handle_input(bytes, now, sink)?;
+        self.kept.clear();
+        self.kept.extend_from_slice(&bytes[consumed..]);
+        Ok(())
     }
 
     /// Sends what the socket takes.

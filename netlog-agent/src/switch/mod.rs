@@ -1,9 +1,9 @@
 //! The switch: log flows go one way, packet-ins come the other.
 //!
-//! There are two connections to the bridge's management socket, each with a thread. The one for
-//! packet-ins does nothing else, so that neither a reply with ten thousand flows nor a large
-//! change delays them; it carries the id that our log flows report to. The one for control reads
-//! the flows that are ours and changes them. Log flows are put in force only while packet-ins
+//! There are two connections to the bridge's management socket. The one for packet-ins does nothing
+//! else, so that neither a reply with ten thousand flows nor a large change delays them; it carries
+//! the id that our log flows report to. One thread only reads it, another takes what was read. The
+//! connection for control has a thread that reads the flows that are ours and changes them. Log flows are put in force only while packet-ins
 //! are being read.
 //!
 //! A flow monitor on the control connection tells when others change the tables that log flows
@@ -14,9 +14,11 @@ mod control;
 mod count;
 mod flows;
 mod harm;
+mod input;
 mod link;
 mod meters;
 mod packets;
+mod reader;
 mod reconcile;
 
 use std::io;
@@ -105,8 +107,8 @@ pub enum Priority {
     ///
     /// Open vSwitch sends up to a thousand packet-ins in one turn. The socket and its own queue
     /// keep a few hundred of them, and it drops the others if nobody reads within a millisecond or
-    /// so. The thread costs a fraction of what Open vSwitch does for each packet-in, so that it
-    /// cannot keep a processor from others; with a switch that sends faster than that, it can.
+    /// so. The thread does nothing but read, which costs a fraction of what Open vSwitch does for
+    /// each packet-in, so that it cannot keep a processor from others.
     RealTime,
 }
 

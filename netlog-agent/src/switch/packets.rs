@@ -1,31 +1,33 @@
-//! The thread that reads packet-ins: the hot path begins here.
+//! The thread that takes packet-ins: the hot path begins here, behind the
+//! [thread that reads](super::reader).
 
 use std::io::Read;
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::thread;
 use std::time::Duration;
 
 use netlog_ofp::{
     AsyncConfig, Backoff, Body, Config, Event, MessageType, PacketInFormat, PacketInReason,
 };
-use thread_priority::{
-    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
-    set_thread_priority_and_policy, thread_native_id,
-};
 
 use super::flows::CONTROLLER_ID;
 use super::link::{Link, Lost, RECONNECT, Woken, wait};
+use super::reader::{Inputs, Stopped, reader};
 use super::{Board, Packets, Priority};
 use crate::clock;
 use crate::pipeline::Pipeline;
 
-/// How long packet-ins are let gather after the last were read: many are read at once for less than
-/// one at a time. At its fastest, Open vSwitch sends about sixty meanwhile, and keeps a few hundred.
-const GATHER: Duration = Duration::from_micros(250);
+/// After this long without anything read, the switch has nothing more, and no record waits for the
+/// next. Longer than packet-ins gather for.
+const PAUSE: Duration = Duration::from_micros(500);
 
-/// The thread was told to stop.
-struct Stopped;
+/// When to try again to send what the socket did not take.
+const SEND_AGAIN: Duration = Duration::from_millis(10);
 
 pub(super) struct Thread {
     socket: PathBuf,
@@ -59,9 +61,6 @@ impl Thread {
         if !matches!((&self.woken).read(&mut [0]), Ok(1)) {
             return;
         }
-        if self.priority == Priority::RealTime {
-            go_first();
-        }
         loop {
             let lost = match self.serve() {
                 Ok(Stopped) => break,
@@ -91,7 +90,8 @@ impl Thread {
         let config = Config {
             setup: vec![
                 Body::SetControllerId(CONTROLLER_ID),
-                Body::SetPacketInFormat(PacketInFormat::NXT_PACKET_IN2),
+                // The shortest: the socket holds most of them.
+                Body::SetPacketInFormat(PacketInFormat::STANDARD),
                 Body::SetAsync(AsyncConfig {
                     packet_in: [Some(action); 2],
                     ..AsyncConfig::default()
@@ -100,27 +100,57 @@ impl Thread {
             ..Config::default()
         };
         let mut link = Link::connect(&self.socket, config)?;
-        let mut found = false;
+        let socket = link.socket.try_clone().map_err(Lost::Thread)?;
+        let woken = self.woken.try_clone().map_err(Lost::Thread)?;
+        thread::scope(|scope| {
+            let (reader, inputs) = reader(&socket, &woken, self.priority);
+            let reader = thread::Builder::new()
+                .name("reader".to_owned())
+                .spawn_scoped(scope, || reader.run())
+                .map_err(Lost::Thread)?;
+            let taken = self.take(&mut link, &inputs);
+            drop(inputs);
+            // Wakes the reader, if it was not the first to end.
+            let _ = socket.shutdown(Shutdown::Both);
+            let read = reader.join().unwrap_or_else(|panic| resume_unwind(panic));
+            taken.and(read)
+        })
+    }
+
+    /// Takes what is read until the reader ends.
+    fn take(&mut self, link: &mut Link, inputs: &Inputs) -> Result<(), Lost> {
+        let mut pause = None;
         loop {
-            let now = clock::monotonic();
-            let pipeline = &mut self.pipeline;
-            pipeline.begin(now);
-            if link.read(now, &mut |packet| pipeline.packet_in(&packet))? {
-                self.pipeline.tick();
-                self.handle_events(&mut link);
-                found = true;
-            } else if std::mem::take(&mut found) {
-                if wait(&self.woken, Some(now + GATHER)) == Woken::Other {
-                    return Ok(Stopped);
+            // If it cannot, the reader learns so too, behind all that was read before.
+            let _ = link.send();
+            let unsent = link.connection.poll_transmit();
+            let again = unsent.map(|_| clock::monotonic() + SEND_AGAIN);
+            let deadlines = [
+                pause,
+                again,
+                self.pipeline.deadline(),
+                link.connection.poll_timeout(),
+            ];
+            match inputs.next(deadlines.into_iter().flatten().min()) {
+                Ok(mut input) => {
+                    let now = clock::monotonic();
+                    let pipeline = &mut self.pipeline;
+                    pipeline.begin(now);
+                    link.take(&mut input, now, &mut |packet| pipeline.packet_in(&packet))?;
+                    inputs.give_back(input);
+                    self.pipeline.tick();
+                    pause = Some(now + PAUSE);
                 }
-            } else {
-                self.pipeline.idle();
-                link.send()?;
-                if link.wait(&self.woken, self.pipeline.deadline())? == Woken::Other {
-                    return Ok(Stopped);
+                Err(RecvTimeoutError::Timeout) => {
+                    let now = clock::monotonic();
+                    self.pipeline.begin(now);
+                    self.pipeline.idle();
+                    link.connection.handle_timeout(now)?;
+                    pause = None;
                 }
-                self.handle_events(&mut link);
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
+            self.handle_events(link);
         }
     }
 
@@ -142,14 +172,5 @@ impl Thread {
                 _ => {}
             }
         }
-    }
-}
-
-/// Has this thread run in real time, at the least such priority, where the system allows it.
-fn go_first() {
-    let real_time = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::RoundRobin);
-    let least = ThreadPriority::Min;
-    if let Err(refused) = set_thread_priority_and_policy(thread_native_id(), least, real_time) {
-        tracing::info!("packet-ins are read at an ordinary priority: {refused:?}");
     }
 }
