@@ -124,7 +124,11 @@ impl Auth {
 
     /// The caller who sends these headers from there; `None` if nobody vouches for them.
     pub fn identify(&self, headers: &HeaderMap, peer: Peer, policy: &Policy) -> Option<Context> {
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        // An empty header names nobody and nothing.
+        let header = |name: &str| {
+            let value = headers.get(name)?.to_str().ok()?;
+            (!value.is_empty()).then_some(value)
+        };
         match self {
             Self::NoAuth if !peer.is_ours() => None,
             // A caller who names a project must name it in the request too: nobody has checked
@@ -172,4 +176,25 @@ fn same(known: &str, given: &str) -> bool {
             .map(differs)
             .fold(0, |all, one| all | one)
             == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_header_names_nobody() {
+        let auth = Auth::TrustedHeaders(TrustedPeers::default());
+        let identify = |user: &'static str, project: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-user-id", HeaderValue::from_static(user));
+            headers.insert("x-project-id", HeaderValue::from_static(project));
+            auth.identify(&headers, Peer::InProcess, &Policy::default())
+        };
+        assert_eq!(identify("", "p"), None);
+        assert_eq!(identify("u", "").unwrap().project_id, None);
+        assert!(identify("u", "p").unwrap().caller().sees("p"));
+    }
 }
