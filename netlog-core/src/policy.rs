@@ -40,8 +40,9 @@ use crate::python;
 ///
 /// `get_loggable_resource` says less than Neutron's, which compares the project of an object
 /// that has none and so fails for a manager. `get_agent_status` is netlog's own.
-const DEFAULTS: [(&str, &str); 20] = [
+const DEFAULTS: [(&str, &str); 21] = [
     ("context_is_admin", "role:admin"),
+    ("context_is_advsvc", "role:advsvc"),
     ("admin_only", "rule:context_is_admin"),
     ("owner", "project_id:%(project_id)s"),
     ("admin_or_owner", "rule:context_is_admin or rule:owner"),

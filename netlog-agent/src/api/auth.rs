@@ -108,7 +108,9 @@ impl Context {
         };
         let allows = |context: &Self, rule| policy.allows(rule, &context.credentials(), &json!({}));
         context.is_admin = allows(&context, "context_is_admin");
-        context.any_project = context.is_admin || allows(&context, "service_api");
+        context.any_project = context.is_admin
+            || allows(&context, "service_api")
+            || allows(&context, "context_is_advsvc");
         context
     }
 }

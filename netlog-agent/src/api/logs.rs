@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use axum::http::{Method, StatusCode};
 use netlog_core::log::{
-    LogChange, LogError, LogObject, NewLog, NewLogs, check_json, check_object, refuse_type,
+    LogChange, LogError, LogObject, NewLog, NewLogs, check_json, check_object, integer, refuse_type,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -108,7 +108,7 @@ impl Api {
             (&Method::POST, None) => self.create_logs(request, context),
             (&Method::PUT, Some(id)) => self.update_log(request, context, id),
             (&Method::DELETE, Some(id)) => self.delete_log(request, context, id),
-            (&Method::POST | &Method::PUT | &Method::DELETE, _) => misplaced(request, context),
+            (&Method::POST | &Method::PUT | &Method::DELETE, _) => self.misplaced(request, context),
             (&Method::HEAD, _) => Ok(Reply::head_not_allowed()),
             _ => Ok(Reply::method_not_allowed()),
         };
@@ -117,6 +117,7 @@ impl Api {
 
     fn list_logs(&self, request: &Request, context: &Context) -> Result<Reply, Reply> {
         check_json(&request.body)?;
+        revision(request)?;
         let query = Query::parse(request, &LOGS)?;
         let mut search = query.search();
         if let Some(id) = query.marker().and_then(|id| log_id(id).ok()) {
@@ -148,6 +149,7 @@ impl Api {
 
     fn show_log(&self, request: &Request, context: &Context, id: &str) -> Result<Reply, Reply> {
         check_json(&request.body)?;
+        revision(request)?;
         let not_found = || LogError::LogNotFound(id.to_owned());
         let log = self.store.log(log_id(id)?)?.ok_or_else(not_found)?;
         self.authorize(context, "get_log", &log)?;
@@ -165,12 +167,7 @@ impl Api {
         let asked = NewLogs::parse(&request.body, caller)?;
         let bulk = matches!(asked, NewLogs::Bulk(_));
         let asked = asked.into_vec();
-        for log in &asked {
-            let target = json!({"project_id": log.project_id, "tenant_id": log.project_id});
-            if !self.allows(context, "create_log", &target) {
-                return Err(Reply::forbidden("create_log"));
-            }
-        }
+        self.authorize_new(context, &asked)?;
         let now = (self.clock)();
         // Within the store's transaction, so that nothing is created for what is just deleted.
         let logs = self.store.create_logs_of(|| {
@@ -253,6 +250,19 @@ impl Api {
         }]))
     }
 
+    /// Refuses to create what the policy is against.
+    fn authorize_new(&self, context: &Context, asked: &[NewLog]) -> Result<(), Reply> {
+        let allowed = |log: &NewLog| {
+            let target = json!({"project_id": log.project_id, "tenant_id": log.project_id});
+            self.allows(context, "create_log", &target)
+        };
+        if asked.iter().all(allowed) {
+            Ok(())
+        } else {
+            Err(Reply::forbidden("create_log"))
+        }
+    }
+
     /// Refuses what the policy is against. Whoever may not even see an object gets the answer
     /// for one that is not there.
     fn authorize(&self, context: &Context, rule: &str, log: &LogObject) -> Result<(), Reply> {
@@ -267,6 +277,31 @@ impl Api {
             Ok(())
         }
     }
+
+    /// A change that the path does not take. Neutron looks at the body all the same, then takes a
+    /// change of the collection for one of the object with no id.
+    fn misplaced(&self, request: &Request, context: &Context) -> Result<Reply, Reply> {
+        let is_post = request.method == Method::POST;
+        if request.method != Method::DELETE {
+            match check_object(&request.body) {
+                // It has nothing for us.
+                Err(LogError::NoMember(_)) => {}
+                Err(refused) => return Err(refused.into()),
+                Ok(()) if is_post => {
+                    let asked = NewLogs::parse(&request.body, context.caller())?;
+                    self.authorize_new(context, &asked.into_vec())?;
+                }
+                Ok(()) => {
+                    LogChange::parse_one(&request.body, context.caller())?;
+                }
+            }
+        }
+        if is_post {
+            Ok(Reply::method_not_allowed())
+        } else {
+            Err(LogError::LogNotFound("None".to_owned()).into())
+        }
+    }
 }
 
 /// Refuses what Neutron refuses where a path ends with a slash: other code of it serves those.
@@ -275,30 +310,6 @@ fn strict(request: &Request) -> Result<(), LogError> {
         check_object(&request.body)
     } else {
         Ok(())
-    }
-}
-
-/// A change that the path does not take. Neutron looks at the body all the same, then takes a
-/// change of the collection for one of the object with no id.
-fn misplaced(request: &Request, context: &Context) -> Result<Reply, Reply> {
-    let is_post = request.method == Method::POST;
-    if request.method != Method::DELETE {
-        match check_object(&request.body) {
-            // It has nothing for us.
-            Err(LogError::NoMember(_)) => {}
-            Err(refused) => return Err(refused.into()),
-            Ok(()) if is_post => {
-                NewLogs::parse(&request.body, context.caller())?;
-            }
-            Ok(()) => {
-                LogChange::parse_one(&request.body, context.caller())?;
-            }
-        }
-    }
-    if is_post {
-        Ok(Reply::method_not_allowed())
-    } else {
-        Err(LogError::LogNotFound("None".to_owned()).into())
     }
 }
 
@@ -311,17 +322,18 @@ fn log_id(text: &str) -> Result<Uuid, LogError> {
 }
 
 /// The revision that a request is for (`If-Match: revision_number=7`). Other tags are let pass,
-/// as Neutron does.
-fn revision(request: &Request) -> Result<Option<u64>, Reply> {
+/// as Neutron does. One may stand in quotes.
+fn revision(request: &Request) -> Result<Option<i64>, Reply> {
     let Some(tag) = request.header("if-match") else {
         return Ok(None);
     };
-    let Some(number) = tag.strip_prefix("revision_number=") else {
+    let quoted = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+    let Some(number) = quoted.unwrap_or(tag).strip_prefix("revision_number=") else {
         return Ok(None);
     };
-    number.parse().map(Some).map_err(|_| {
-        bad_if_match("Revision number etag must be in the format of revision_number=<int>")
-    })
+    let malformed =
+        || bad_if_match("Revision number etag must be in the format of revision_number=<int>");
+    integer(number).map(Some).ok_or_else(malformed)
 }
 
 fn bad_if_match(cause: &str) -> Reply {
@@ -333,13 +345,15 @@ fn bad_if_match(cause: &str) -> Reply {
 }
 
 /// Refuses a change of a revision that the caller has not seen.
-fn matches_revision(wanted: Option<u64>, log: &LogObject) -> Result<(), Reply> {
+fn matches_revision(wanted: Option<i64>, log: &LogObject) -> Result<(), Reply> {
     match wanted {
-        Some(wanted) if wanted != log.revision_number => Err(LogError::Revision {
-            wanted,
-            current: log.revision_number,
+        Some(wanted) if u64::try_from(wanted) != Ok(log.revision_number) => {
+            Err(LogError::Revision {
+                wanted,
+                current: log.revision_number,
+            }
+            .into())
         }
-        .into()),
         _ => Ok(()),
     }
 }

@@ -708,3 +708,140 @@ fn what_is_not_recorded_is_answered_as_neutron_does() {
     let types = json!({"loggable_resources": [{"type": "security_group"}]});
     assert_eq!(api.answer(&request).into_body(), Some(types));
 }
+
+/// What Neutron 29.0.0 answers to other callers and to tags of revisions.
+#[test]
+fn callers_and_revisions_are_answered_as_by_neutron() {
+    const LOGS: &str = "/v2.0/log/logs";
+    const LOG: &str = "/v2.0/log/logs/5e000000-0000-4000-8000-000000000007";
+    const NOPE: &str = "/v2.0/log/logs/nope";
+    const NEW: &str = r#"{"log": {"resource_type": "security_group"}}"#;
+    const SAME: &str = r#"{"log": {"description": ""}}"#;
+    const FORMAT: &str = "Bad if-match request: Revision number etag must be in the format of \
+                          revision_number=<int>.";
+    const NO_PAGE: &str = "The resource could not be found.";
+    const STALE: &str = "RevisionNumberConstraintFailed";
+    const NO_LOG: (&str, &str) = (
+        "LogResourceNotFound",
+        "Log resource nope could not be found.",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path().join("netlog.db")).unwrap();
+    store
+        .create_logs(&[LogObject::new(numbered(7), "a")])
+        .unwrap();
+    let api = api(store, Auth::TrustedHeaders(TrustedPeers::default()));
+    let forbidden = (
+        "PolicyNotAuthorized",
+        "rule:create_log is disallowed by policy",
+    );
+    let refused = |message| ("HTTPBadRequest", message);
+    let done = ("", "");
+    let manager: &[_] = &[("x-project-id", "a"), ("x-roles", "manager")];
+    let reader: &[_] = &[("x-project-id", "a"), ("x-roles", "reader")];
+    let homeless: &[_] = &[("x-roles", "manager")];
+    let advanced: &[_] = &[("x-project-id", "b"), ("x-roles", "advsvc")];
+    let no_project = r#"{"log": {"resource_type": "security_group", "project_id": null}}"#;
+    let foreign = r#"{"log": {"resource_type": "security_group", "project_id": "a"}}"#;
+    let not_text = refused("Invalid input for project_id. Reason: 'None' is not a valid string.");
+    let rows = [
+        // The policy is asked before the method is looked at.
+        (reader, "", "POST", LOG, NEW, 403, forbidden),
+        // No project is the project of whoever has none.
+        (homeless, "", "POST", LOGS, no_project, 400, not_text),
+        // The role advsvc makes all projects' objects exist, and allows nothing.
+        (advanced, "", "GET", LOG, "", 404, ("HTTPNotFound", NO_PAGE)),
+        (
+            advanced,
+            "",
+            "PUT",
+            LOG,
+            SAME,
+            404,
+            ("HTTPNotFound", NO_PAGE),
+        ),
+        (advanced, "", "POST", LOGS, foreign, 403, forbidden),
+        (advanced, "", "POST", LOGS, no_project, 400, not_text),
+        // A revision is what Python takes for a number.
+        (manager, "revision_number= 0", "PUT", LOG, SAME, 200, done),
+        (
+            manager,
+            "\"revision_number=0\"",
+            "PUT",
+            LOG,
+            SAME,
+            200,
+            done,
+        ),
+        (
+            manager,
+            "revision_number=-1",
+            "PUT",
+            LOG,
+            SAME,
+            412,
+            (STALE, "Constrained to -1, but current revision is 0"),
+        ),
+        (
+            manager,
+            "revision_number=-1",
+            "PUT",
+            NOPE,
+            SAME,
+            404,
+            NO_LOG,
+        ),
+        (
+            manager,
+            "revision_number=-1",
+            "DELETE",
+            NOPE,
+            "",
+            404,
+            NO_LOG,
+        ),
+        (
+            manager,
+            "revision_number=x",
+            "GET",
+            LOG,
+            "",
+            400,
+            ("BadRequest", FORMAT),
+        ),
+        (
+            manager,
+            "revision_number=",
+            "GET",
+            LOGS,
+            "",
+            400,
+            ("BadRequest", FORMAT),
+        ),
+        (manager, "revision_number=1", "GET", LOG, "", 200, done),
+    ];
+    for (caller, tag, method, path, body, status, error) in rows {
+        let mut request = axum::http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("x-user-id", "u");
+        for &(name, value) in caller {
+            request = request.header(name, value);
+        }
+        if !tag.is_empty() {
+            request = request.header("if-match", tag);
+        }
+        let request = request.body(()).unwrap().into_parts().0;
+        let reply = api.answer(&Request::new(request, Bytes::from(body)));
+        let found = reply.status().as_u16();
+        // Neutron's own error for a page that is not there is not framed.
+        let body = reply.into_body().unwrap_or_default();
+        let told = body.get("NeutronError").unwrap_or(&body);
+        let text = |name: &str| told[name].as_str().unwrap_or_default();
+        assert_eq!(
+            (found, (text("type"), text("message"))),
+            (status, error),
+            "{caller:?} {tag} {method} {path}"
+        );
+    }
+}

@@ -126,7 +126,7 @@ pub enum LogError {
     #[error("Constrained to {wanted}, but current revision is {current}")]
     Revision {
         /// The revision that the caller saw.
-        wanted: u64,
+        wanted: i64,
         /// The revision that there is.
         current: u64,
     },

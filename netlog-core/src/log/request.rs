@@ -376,6 +376,8 @@ fn take_project(
     };
     match &project {
         Some(Value::String(id)) if caller.sees(id) => Ok(project),
+        // No project is that of a caller who has none; as a value it is refused later.
+        Some(Value::Null) if caller.project_id.is_none() => Ok(project),
         Some(_) if !caller.any_project => Err(LogError::ForeignProject),
         _ => Ok(project),
     }
