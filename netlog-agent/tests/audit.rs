@@ -359,6 +359,8 @@ fn the_policy_changes_with_its_file_and_projects_see_only_their_own() {
     assert_eq!(ask("bbb", "POST", logs, foreign).0, 400);
     site.expect("bob", "create", "failure", "unknown");
     let own = format!("{logs}/{id}");
+    let (status, shown) = ask("bbb", "GET", &own, "");
+    assert_eq!((status, &shown["log"]["name"]), (200, &json!("of-bob")));
     assert_eq!(
         ask("bbb", "PUT", &own, r#"{"log": {"enabled": false}}"#).0,
         200
