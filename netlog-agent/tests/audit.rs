@@ -138,11 +138,15 @@ fn each_change_and_each_refusal_is_an_entry() {
     let agent = site.host.start();
     site.agent_did("start", "success", "netlog-agent");
 
-    let log =
-        json!({"resource_type": "security_group", "name": "all\u{202e}", "resource_id": GROUP});
+    let log = json!({
+        "resource_type": "security_group",
+        "name": "all",
+        "description": "all\u{202e}",
+        "resource_id": GROUP,
+    });
     let id = create(&agent, "aaa", &log);
     let entry = site.expect("ada", "create", "success", &id);
-    assert_eq!(entry["target"]["name"], "all\u{202e}");
+    assert_eq!(entry["target"]["name"], "all");
     assert_eq!(entry["initiator"]["project_id"], "ops");
     let from = entry["initiator"]["host"]["address"].as_str().unwrap();
     assert!(from.starts_with("unix:uid="), "{from}");
@@ -150,7 +154,9 @@ fn each_change_and_each_refusal_is_an_entry() {
         entry["reason"],
         json!({"reasonType": "HTTP", "reasonCode": "201"})
     );
-    assert_eq!(entry["attachments"][0]["name"], "after");
+    let after = &entry["attachments"][0];
+    assert_eq!(after["name"], "after");
+    assert_eq!(after["content"]["description"], "all\u{202e}");
 
     let path = format!("/v2.0/log/logs/{id}");
     let disable = r#"{"log": {"enabled": false}}"#;
