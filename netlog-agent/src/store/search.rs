@@ -11,7 +11,7 @@
 //! - over that of the order, passing over what the filters refuse: since many pass, a page is full
 //!   soon.
 //!
-//! SQLite is told which by a plus sign before the fields that it must not search by.
+//! SQLite is told which by a plus sign before the fields that it must not search or order by.
 //!
 //! A page that begins after a log object is what differs from it in the last key only, then what
 //! differs in the last but one, and so on: ranges that follow each other, each of which an index
@@ -221,7 +221,7 @@ fn statements(connection: &Connection, search: &Search) -> rusqlite::Result<Vec<
         filters.push((*field, Condition::one_of(*field, values)));
     }
     let order = order(search, &filters);
-    let by = searched(connection, &filters, &order)?;
+    let Walk { by, sorted } = walk(connection, &filters, &order)?;
     let filters = filters.into_iter().enumerate();
     let filters: Vec<Condition> = filters
         .map(|(place, (_, condition))| {
@@ -232,10 +232,19 @@ fn statements(connection: &Connection, search: &Search) -> rusqlite::Result<Vec<
             }
         })
         .collect();
-    let statement = |(range, order): (Vec<Condition>, &Order)| {
+    let statement = |(mut range, order): (Vec<Condition>, &Order)| {
+        let sign = if sorted {
+            range = range.into_iter().map(Condition::unsearched).collect();
+            "+"
+        } else {
+            ""
+        };
         let order_by: Vec<String> = order
             .iter()
-            .map(|(field, down)| format!("{} {}", field.sql(), if *down { "DESC" } else { "ASC" }))
+            .map(|(field, down)| {
+                let direction = if *down { "DESC" } else { "ASC" };
+                format!("{sign}{} {direction}", field.sql())
+            })
             .collect();
         let all = Condition::all(filters.iter().chain(&range));
         Condition {
@@ -273,12 +282,19 @@ fn order(search: &Search, filters: &[(Field, Condition)]) -> Vec<(Field, bool)> 
     order
 }
 
-/// The places of the filters to search by; none to go by the order.
-fn searched(
+/// How log objects are searched.
+struct Walk {
+    /// The places of the filters to search by; none to go by the order.
+    by: Vec<usize>,
+    /// Whether those that pass them are few, and are sorted.
+    sorted: bool,
+}
+
+fn walk(
     connection: &Connection,
     filters: &[(Field, Condition)],
     order: &Order,
-) -> rusqlite::Result<Vec<usize>> {
+) -> rusqlite::Result<Walk> {
     let is_one = |place: &usize| filters[*place].1.values.len() == 1;
     let (projects, others): (Vec<usize>, Vec<usize>) =
         (0..filters.len()).partition(|place| filters[*place].0 == Field::Project);
@@ -302,7 +318,10 @@ fn searched(
     };
     let ordered = walks.iter().find(gives_order);
     if let Some(walk) = ordered.filter(|walk| walk.len() == filters.len()) {
-        return Ok(walk.clone());
+        return Ok(Walk {
+            by: walk.clone(),
+            sorted: false,
+        });
     }
     for walk in walks.iter().take(narrowest) {
         let all = Condition::all(walk.iter().map(|place| &filters[*place].1));
@@ -314,10 +333,16 @@ fn searched(
             .prepare_cached(&sql)?
             .query_row(params_from_iter(all.values), |row| row.get(0))?;
         if passing < FEW {
-            return Ok(walk.clone());
+            return Ok(Walk {
+                by: walk.clone(),
+                sorted: true,
+            });
         }
     }
-    Ok(ordered.cloned().unwrap_or_default())
+    Ok(Walk {
+        by: ordered.cloned().unwrap_or_default(),
+        sorted: false,
+    })
 }
 
 /// What comes after a log object, as ranges that follow each other, and how each is ordered: by
@@ -415,6 +440,34 @@ mod tests {
             (Field::RevisionNumber, logs[0].revision_number.to_string()),
         ] {
             pages(&[project(), (field, text)], &[]);
+        }
+    }
+    #[test]
+    fn few_log_objects_with_one_of_two_names_are_looked_at_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().join("netlog.db")).unwrap();
+        let log = |n: usize| LogObject {
+            name: n.to_string(),
+            ..LogObject::new(Uuid::from_u128(n as u128), "a")
+        };
+        let logs: Vec<LogObject> = (0..4 * FEW).map(log).collect();
+        store.create_logs(&logs).unwrap();
+        for after in [None, Some(logs[FEW].clone())] {
+            for order in [Field::Id, Field::Name, Field::Target] {
+                let search = Search {
+                    filters: vec![
+                        (Field::Name, vec!["5".to_owned(), "7".to_owned()]),
+                        (Field::Project, vec!["a".to_owned()]),
+                    ],
+                    order: vec![(order, false)],
+                    reverse: false,
+                    after: after.clone(),
+                };
+                let steps = plan(&store, &search);
+                let mut searches = steps.iter().filter(|step| !step.starts_with("USE TEMP"));
+                let found = |step: &String| step.ends_with("(project_id=? AND name=?)");
+                assert!(searches.all(found), "{steps:?}: {search:?}");
+            }
         }
     }
 }
