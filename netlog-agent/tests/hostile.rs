@@ -284,7 +284,7 @@ fn text_that_is_no_text_is_refused() {
         ("/v2.0/log/logs/%00", 404),
         ("/v2.0/log/logs/..%2f..%2fetc%2fpasswd", 404),
         ("/v2.0/log/logs/../../../etc/passwd", 404),
-        ("/v2.0/%6c%6f%67/logs", 404),
+        ("/v2.0/%6c%6f%67/logs", 200),
         ("/%c0%ae%c0%ae/", 404),
         ("/v2.0/log/logs?name=%ff%fe", 200),
         ("/v2.0/log/logs?name=%00", 200),
@@ -501,7 +501,7 @@ fn what_is_no_http_is_refused_or_cut() {
     }
     // Not what a client sends, but HTTP.
     for (line, statuses) in [
-        ("OPTIONS * HTTP/1.1", [400, 404]),
+        ("OPTIONS * HTTP/1.1", [200, 200]),
         ("CONNECT h:80 HTTP/1.1", [404, 405]),
         ("TRACE / HTTP/1.1", [405, 405]),
         ("GET http://h/healthz HTTP/1.1", [200, 200]),
@@ -534,7 +534,7 @@ fn odd_values_are_refused_or_kept_as_they_are() {
         (name(100_000), 400),
         (description(255), 201),
         (description(256), 400),
-        (r#""name": "a\u0000b""#.to_owned(), 201),
+        (r#""name": "a\u0000b""#.to_owned(), 400),
         (r#""name": "\ud800""#.to_owned(), 400),
         (r#""name": NaN"#.to_owned(), 400),
         (r#""name": Infinity"#.to_owned(), 400),
@@ -561,7 +561,7 @@ fn odd_values_are_refused_or_kept_as_they_are() {
     let twice = agent.create(log(r#""name": "first", "name": "second""#));
     assert_eq!(twice.body()["log"]["name"], "second");
     let logs = agent.ask("GET", "/v2.0/log/logs?name=a%00b", "", "").body();
-    assert_eq!(logs["logs"][0]["name"], "a\0b");
+    assert_eq!(logs["logs"].as_array().map(Vec::len), Some(0));
     for body in [
         "",
         " ",
