@@ -123,43 +123,20 @@ fn settled(agent: &Agent<'_>) -> (Value, BTreeMap<String, Value>) {
         })
         .collect();
     for flow in flows(agent).unwrap() {
-        let n = |member: &str| number(&flow[member]);
-        assert_eq!(
-            n("matched") + n("uncounted"),
-            n("metered") + n("received") + n("lost_in_switch"),
-            "{flow:#}"
-        );
-        println!(
-            "log flow {} ({}): {} matched (+ {} uncounted) = {} metered + {} received + {} lost",
-            flow["cookie"].as_str().unwrap(),
-            flow["kind"].as_str().unwrap(),
-            n("matched"),
-            n("uncounted"),
-            n("metered"),
-            n("received"),
-            n("lost_in_switch"),
-        );
+        let (cookie, kind) = (&flow["cookie"], &flow["kind"]);
+        let name = format!("{} ({})", cookie.as_str().unwrap(), kind.as_str().unwrap());
+        println!("log flow {name}: {}", law_of_packets(&name, &flow));
     }
     for (name, of) in ports.iter().chain([(&"all".to_owned(), &totals)]) {
+        let packets = law_of_packets(name, of);
         let n = |member: &str| number(&of[member]);
-        assert_eq!(
-            n("matched") + n("uncounted"),
-            n("metered") + n("received") + n("lost_in_switch"),
-            "{name}: {of:#}"
-        );
         assert_eq!(
             n("events"),
             n("folded") + n("suppressed") + n("written") + n("failed"),
             "{name}: {of:#}"
         );
         println!(
-            "{name}: {} matched (+ {} uncounted) = {} metered + {} received + {} lost; {} events = \
-             {} folded + {} suppressed + {} written + {} failed; {}",
-            n("matched"),
-            n("uncounted"),
-            n("metered"),
-            n("received"),
-            n("lost_in_switch"),
+            "{name}: {packets}; {} events = {} folded + {} suppressed + {} written + {} failed; {}",
             n("events"),
             n("folded"),
             n("suppressed"),
@@ -178,6 +155,27 @@ fn settled(agent: &Agent<'_>) -> (Value, BTreeMap<String, Value>) {
         );
     }
     (totals, ports)
+}
+
+/// Holds the numbers of a log flow, a port or all ports to the law of packets, and says how it stands.
+fn law_of_packets(name: &str, of: &Value) -> String {
+    let [matched, uncounted, metered, received, lost] = [
+        "matched",
+        "uncounted",
+        "metered",
+        "received",
+        "lost_in_switch",
+    ]
+    .map(|member| number(&of[member]));
+    assert_eq!(
+        matched + uncounted,
+        metered + received + lost,
+        "{name}: {of:#}"
+    );
+    format!(
+        "{matched} matched (+ {uncounted} uncounted) = {metered} metered + {received} received + \
+         {lost} lost"
+    )
 }
 
 /// What the ledger has of each log flow of each port.

@@ -219,7 +219,12 @@ struct OfLog {
 
 impl Logs {
     /// Adds a port with its windows and the numbers of its log flows.
-    fn add(&mut self, port: &LoggedPort, windows: &Value, flows: &[FlowFigures; 5]) {
+    fn add(
+        &mut self,
+        port: &LoggedPort,
+        windows: &Value,
+        flows: &[FlowFigures; FlowKind::ALL.len()],
+    ) {
         /// From the best to the worst.
         const WORDS: [&str; 3] = ["NODATA", "OK", "GAP"];
         let rank = |word: &Value| WORDS.iter().position(|known| word == known);

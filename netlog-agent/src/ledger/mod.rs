@@ -224,7 +224,10 @@ impl Books {
 
     /// The numbers of a port, as they stand in `netlog status`, and those of each of its log
     /// flows, in the order of [`FlowKind::ALL`].
-    pub(crate) fn port(&self, slot: Slot) -> (Map<String, Value>, [FlowFigures; 5]) {
+    pub(crate) fn port(
+        &self,
+        slot: Slot,
+    ) -> (Map<String, Value>, [FlowFigures; FlowKind::ALL.len()]) {
         let now = now();
         let mut state = self.state();
         let port = state.port(slot, now.monotonic);

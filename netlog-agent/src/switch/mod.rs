@@ -3,8 +3,8 @@
 //! There are two connections to the bridge's management socket. The one for packet-ins does nothing
 //! else, so that neither a reply with ten thousand flows nor a large change delays them; it carries
 //! the id that our log flows report to. One thread only reads it, another takes what was read. The
-//! connection for control has a thread that reads the flows that are ours and changes them. Log flows are put in force only while packet-ins
-//! are being read.
+//! connection for control has a thread that reads the flows that are ours and changes them. Log
+//! flows are put in force only while packet-ins are being read.
 //!
 //! A flow monitor on the control connection tells when others change the tables that log flows
 //! are in. What they took from us is put back at once and reported ([`Event::Healed`]); what is
