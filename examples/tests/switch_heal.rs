@@ -166,8 +166,12 @@ fn reports_loss(named: &str, harm: impl FnOnce(&Lab)) {
     .unwrap_or_else(|error| panic!("{error}\n{}", agent.stderr().unwrap()));
     println!("{report}");
     assert!(report.contains(named), "{report}");
-    let audit = fs::read_to_string(agent.file("audit.log")).unwrap();
-    assert!(audit.contains(named), "{audit}");
+    // It is audited after it is said.
+    let audit = || fs::read_to_string(agent.file("audit.log")).unwrap();
+    until(LIMIT, "the audit entry of what was lost", || {
+        Ok(audit().contains(named).then_some(()))
+    })
+    .unwrap_or_else(|error| panic!("{error}: {}", audit()));
     agent.terminate().unwrap();
     lab.stop().unwrap();
 }

@@ -775,12 +775,23 @@ fn what_no_rule_explains_is_told_and_reported() {
     let totals = bench.agent.status().unwrap()["totals"].clone();
     assert_eq!(totals["drifted"], 5, "{totals}");
 
-    let audit = fs::read_to_string(bench.agent.file("audit.log")).unwrap();
-    let reports: Vec<Value> = audit
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .filter(|entry| entry["target"]["typeURI"] == "service/network/port")
-        .collect();
+    // They are audited after they are counted.
+    let audit = || fs::read_to_string(bench.agent.file("audit.log")).unwrap();
+    let reports = || -> Vec<Value> {
+        // The last line may not be whole yet.
+        let audit = audit();
+        let (entries, _) = audit.rsplit_once('\n').unwrap();
+        entries
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .filter(|entry| entry["target"]["typeURI"] == "service/network/port")
+            .collect()
+    };
+    until(LIMIT, "what drifted to be audited", || {
+        Ok((reports().len() >= 4).then_some(()))
+    })
+    .unwrap_or_else(|error| panic!("{error}: {}", audit()));
+    let (audit, reports) = (audit(), reports());
     let reported: BTreeSet<&str> = reports
         .iter()
         .map(|entry| entry["target"]["name"].as_str().unwrap())

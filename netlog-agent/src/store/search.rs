@@ -442,6 +442,7 @@ mod tests {
             pages(&[project(), (field, text)], &[]);
         }
     }
+
     #[test]
     fn few_log_objects_with_one_of_two_names_are_looked_at_alone() {
         let folder = tempfile::tempdir().unwrap();
