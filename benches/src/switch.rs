@@ -5,7 +5,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::thread;
 
-use netlog_ofp::multipart::{MultipartReply, MultipartRequest};
+use netlog_ofp::multipart::{MeterFeatures, MultipartReply, MultipartRequest};
 use netlog_ofp::{
     Body, BundleControlType, Capabilities, Features, Hello, Message, Messages, PacketInFormat,
 };
@@ -115,8 +115,14 @@ fn reply(body: Body) -> Option<Body> {
         Body::MultipartRequest { request, .. } => Body::MultipartReply {
             more: false,
             reply: match request {
+                MultipartRequest::Flow(_) => MultipartReply::Flow(Vec::new()),
                 MultipartRequest::FlowMonitor(_) => MultipartReply::FlowMonitor(Vec::new()),
-                _ => MultipartReply::Flow(Vec::new()),
+                MultipartRequest::Table => MultipartReply::Table(Vec::new()),
+                MultipartRequest::Meter(_) => MultipartReply::Meter(Vec::new()),
+                MultipartRequest::MeterFeatures => {
+                    MultipartReply::MeterFeatures(MeterFeatures::default())
+                }
+                _ => return None,
             },
         },
         Body::BundleControl(mut control) => {

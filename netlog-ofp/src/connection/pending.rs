@@ -159,6 +159,16 @@ impl Pending {
                 if *total > max_reply {
                     return Step::Failed(RequestError::Reply);
                 }
+                let is_other = |reply: &Body| match (&self.bodies[0], reply) {
+                    (
+                        Body::MultipartRequest { request, .. },
+                        Body::MultipartReply { reply, .. },
+                    ) => !request.is_answered_by(reply),
+                    _ => false,
+                };
+                if is_other(&reply) {
+                    return Step::Failed(RequestError::Reply);
+                }
                 add_part(parts, reply)
             }
             (Kind::Batch { refused } | Kind::Bundle { refused, .. }, Body::Error(error)) => {

@@ -417,6 +417,17 @@ fn parts_that_do_not_belong_together_fail() {
 }
 
 #[test]
+fn a_reply_to_another_question_fails() {
+    let mut pair = Pair::ready();
+    let request = MultipartRequest::MeterFeatures;
+    let xid = pair.connection.request(request.into(), pair.now).unwrap();
+    pair.sent();
+    pair.answer(xid, flows(false, &[1]));
+    let error = RequestError::Reply;
+    assert_eq!(pair.events(), [Event::Failed { xid, error }]);
+}
+
+#[test]
 fn a_reply_without_end_fails() {
     let mut pair = Pair::ready();
     pair.connection.config.max_reply = 100;

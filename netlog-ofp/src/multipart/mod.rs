@@ -135,6 +135,13 @@ impl MultipartRequest {
             Self::Other { kind, .. } => *kind,
         }
     }
+
+    /// Whether `reply` is of the type that is asked for.
+    pub(crate) const fn is_answered_by(&self, reply: &MultipartReply) -> bool {
+        // Only the type of flow monitors depends on the version, and alike for both.
+        let version = Version::V1_4;
+        self.kind(version) == reply.kind(version)
+    }
 }
 
 /// The answer, or one part of it.
