@@ -1,9 +1,11 @@
 //! The inventory: which ports, security groups and address groups exist.
 //!
-//! It is a JSON document `{"security_groups": […], "address_groups": […], "ports": […]}` whose
+//! It is a JSON document
+//! `{"networks": […], "security_groups": […], "address_groups": […], "ports": […]}` whose
 //! objects have the shape of Neutron's API, so that the output of Neutron itself can be stored
 //! and read back. Every object is kept as it was written too, because the agent's API shows it
-//! again.
+//! again. Each list may be left out. Networks say who owns them, nothing else: the owner of a
+//! network sees and may log the ports of others on it.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +20,15 @@ use uuid::Uuid;
 use crate::prefix::IpPrefix;
 use crate::rule::SecurityGroupRule;
 
+/// A network, as far as log objects care: its owner sees every port on it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Network {
+    /// The network's id.
+    pub id: Uuid,
+    /// The project that owns it.
+    pub project_id: String,
+}
+
 /// A security group with its rules.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct SecurityGroup {
@@ -28,6 +39,9 @@ pub struct SecurityGroup {
     pub name: String,
     /// The project that owns it.
     pub project_id: String,
+    /// Whether the other projects may use it too.
+    #[serde(default)]
+    pub shared: bool,
     /// Its allow rules, in no particular order.
     #[serde(default)]
     pub security_group_rules: Vec<SecurityGroupRule>,
@@ -152,6 +166,8 @@ fn mac_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MacA
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
+    /// A network.
+    Network,
     /// A security group.
     SecurityGroup,
     /// A security group rule.
@@ -165,6 +181,7 @@ pub enum Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Network => "network",
             Self::SecurityGroup => "security group",
             Self::SecurityGroupRule => "security group rule",
             Self::AddressGroup => "address group",
@@ -177,7 +194,7 @@ impl fmt::Display for Kind {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InventoryError {
-    /// It is not JSON, or not an object with the three lists. The text says where.
+    /// It is not JSON, or not an object with these lists. The text says where.
     #[error("not an inventory document: {0}")]
     Json(#[from] serde_json::Error),
     /// An object has the wrong shape.
@@ -212,6 +229,8 @@ pub enum InventoryError {
 #[derive(Deserialize)]
 struct Document {
     #[serde(default)]
+    networks: Vec<Value>,
+    #[serde(default)]
     security_groups: Vec<Value>,
     #[serde(default)]
     address_groups: Vec<Value>,
@@ -222,7 +241,7 @@ struct Document {
 /// Objects of one kind by id, each with the JSON that it was written as.
 type ById<T> = BTreeMap<Uuid, (T, Value)>;
 
-/// Ports, security groups and address groups, by id.
+/// Networks, ports, security groups and address groups, by id.
 ///
 /// ```
 /// let json = r#"{"ports": [{"id": "11111111-0000-4000-8000-000000000001", "project_id": "demo"}]}"#;
@@ -232,6 +251,7 @@ type ById<T> = BTreeMap<Uuid, (T, Value)>;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
+    networks: ById<Network>,
     security_groups: ById<SecurityGroup>,
     address_groups: ById<AddressGroup>,
     ports: ById<Port>,
@@ -247,6 +267,9 @@ impl Inventory {
     pub fn parse(json: &str) -> Result<Self, InventoryError> {
         let document: Document = serde_json::from_str(json)?;
         let inventory = Self {
+            networks: by_id(Kind::Network, document.networks, |network: &Network| {
+                network.id
+            })?,
             security_groups: by_id(
                 Kind::SecurityGroup,
                 document.security_groups,
@@ -307,6 +330,23 @@ impl Inventory {
     /// An address group by id.
     pub fn address_group(&self, id: Uuid) -> Option<&AddressGroup> {
         self.address_groups.get(&id).map(|(group, _)| group)
+    }
+
+    /// The network that a port is on, if the inventory knows it.
+    pub fn network_of(&self, port: Uuid) -> Option<&Network> {
+        let id = self.written_port(port)?["network_id"].as_str()?;
+        let (network, _) = self.networks.get(&Uuid::try_parse(id).ok()?)?;
+        Some(network)
+    }
+
+    /// A port as it was written.
+    pub fn written_port(&self, id: Uuid) -> Option<&Value> {
+        self.ports.get(&id).map(|(_, written)| written)
+    }
+
+    /// The networks as they were written.
+    pub fn written_networks(&self) -> impl Iterator<Item = &Value> {
+        self.networks.values().map(|(_, written)| written)
     }
 
     /// The ports as they were written.
@@ -405,6 +445,10 @@ mod tests {
             (
                 format!(r#"{{"ports":[{port}]}}"#),
                 "names security group 5e000000-0000-4000-8000-000000000001 twice",
+            ),
+            (
+                r#"{"networks":[{"id":"2e000000-0000-4000-8000-000000000001"}]}"#.to_owned(),
+                "network 2e000000-0000-4000-8000-000000000001: missing field `project_id`",
             ),
             (
                 r#"{"ports":[{"id":"11111111-0000-4000-8000-000000000001"}]}"#.to_owned(),

@@ -12,6 +12,7 @@ pub use driver::{LogDriver, LogDrivers, OpenVSwitchDriver, Scope};
 pub use error::LogError;
 pub use request::{
     Caller, LogChange, NewLog, NewLogs, boolean, check_json, check_object, refuse_type,
+    refuse_type_change,
 };
 
 use std::fmt;
@@ -25,7 +26,7 @@ use time::macros::format_description;
 use uuid::Uuid;
 
 use crate::plan::SECURITY_GROUP;
-pub use crate::python::int as integer;
+pub use crate::python::{decimal, int as integer};
 
 /// Which security events a log object asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -40,13 +40,27 @@ use crate::python;
 ///
 /// `get_loggable_resource` says less than Neutron's, which compares the project of an object
 /// that has none and so fails for a manager. `get_agent_status` is netlog's own.
-const DEFAULTS: [(&str, &str); 21] = [
+const DEFAULTS: [(&str, &str); 29] = [
     ("context_is_admin", "role:admin"),
     ("context_is_advsvc", "role:advsvc"),
     ("admin_only", "rule:context_is_admin"),
     ("owner", "project_id:%(project_id)s"),
     ("admin_or_owner", "rule:context_is_admin or rule:owner"),
     ("regular_user", ""),
+    ("network_owner", "project_id:%(network:project_id)s"),
+    (
+        "admin_or_network_owner",
+        "rule:context_is_admin or rule:network_owner",
+    ),
+    (
+        "admin_owner_or_network_owner",
+        "rule:owner or rule:admin_or_network_owner",
+    ),
+    ("sg_owner", "project_id:%(security_group:project_id)s"),
+    ("shared", "field:networks:shared=True"),
+    ("external", "field:networks:router:external=True"),
+    ("shared_security_group", "field:security_groups:shared=True"),
+    ("shared_address_groups", "field:address_groups:shared=True"),
     ("service_api", "role:service"),
     ("default", "rule:admin_or_owner"),
     ("get_loggable_resource", "rule:admin_only or role:manager"),
@@ -54,11 +68,30 @@ const DEFAULTS: [(&str, &str); 21] = [
     ("get_log", ADMIN_OR_PROJECT_MANAGER),
     ("update_log", ADMIN_OR_PROJECT_MANAGER),
     ("delete_log", ADMIN_OR_PROJECT_MANAGER),
-    ("get_security_group", ADMIN_OR_PROJECT_READER),
-    ("get_security_group_rule", ADMIN_OR_PROJECT_READER),
-    ("get_address_group", ADMIN_OR_PROJECT_READER),
-    ("get_port", ADMIN_OR_PROJECT_READER),
-    ("get_network", ADMIN_OR_PROJECT_READER),
+    (
+        "get_security_group",
+        "rule:admin_only or (role:reader and project_id:%(project_id)s) or \
+         rule:shared_security_group",
+    ),
+    (
+        "get_security_group_rule",
+        "rule:admin_only or (role:reader and rule:sg_owner)",
+    ),
+    (
+        "get_address_group",
+        "rule:admin_only or (role:reader and project_id:%(project_id)s) or \
+         rule:shared_address_groups",
+    ),
+    (
+        "get_port",
+        "rule:admin_only or rule:service_api or (role:reader and rule:network_owner) or \
+         (role:reader and project_id:%(project_id)s)",
+    ),
+    (
+        "get_network",
+        "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:service_api or \
+         rule:shared or rule:external or rule:context_is_advsvc",
+    ),
     ("get_agent_status", "rule:admin_only"),
     ("get_agent_events", "rule:admin_only"),
     ("update_agent_limits", "rule:admin_only"),
@@ -66,8 +99,6 @@ const DEFAULTS: [(&str, &str); 21] = [
 
 const ADMIN_OR_PROJECT_MANAGER: &str =
     "(rule:admin_only) or (role:manager and project_id:%(project_id)s)";
-const ADMIN_OR_PROJECT_READER: &str =
-    "rule:admin_only or rule:service_api or (role:reader and project_id:%(project_id)s)";
 
 /// Names of rules for lists that Neutron's documentation sets beside those for single objects. A
 /// file that has only the one means the other too.

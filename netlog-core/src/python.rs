@@ -91,6 +91,17 @@ pub(crate) fn is_falsy(value: &Value) -> bool {
 /// Python's `int()` of a text: blanks around it, a sign, and `_` between digits. A number that is
 /// too large for us is the largest that is not.
 pub fn int(text: &str) -> Option<i64> {
+    let number = decimal(text)?;
+    let most = if number.starts_with('-') {
+        i64::MIN
+    } else {
+        i64::MAX
+    };
+    Some(number.parse().unwrap_or(most))
+}
+
+/// Python's `str(int())` of a text: the number as it is usually written, however large it is.
+pub fn decimal(text: &str) -> Option<String> {
     let text = text.trim();
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
@@ -100,13 +111,12 @@ pub fn int(text: &str) -> Option<i64> {
     if !digits.split('_').all(is_number) {
         return None;
     }
-    let number = digits.bytes().filter(u8::is_ascii_digit);
-    let number = number.fold(0_i64, |number, digit| {
-        number
-            .saturating_mul(10)
-            .saturating_add(i64::from(digit - b'0'))
-    });
-    Some(if negative { -number } else { number })
+    let digits = digits.replace('_', "");
+    Some(match digits.trim_start_matches('0') {
+        "" => "0".to_owned(),
+        digits if negative => format!("-{digits}"),
+        digits => digits.to_owned(),
+    })
 }
 
 /// The quotes that Python chooses for a text that has these within it.

@@ -126,11 +126,9 @@ impl Auth {
 
     /// The caller who sends these headers from there; `None` if nobody vouches for them.
     pub fn identify(&self, headers: &HeaderMap, peer: Peer, policy: &Policy) -> Option<Context> {
+        let given = |name: &str| headers.get(name)?.to_str().ok();
         // An empty header names nobody and nothing.
-        let header = |name: &str| {
-            let value = headers.get(name)?.to_str().ok()?;
-            (!value.is_empty()).then_some(value)
-        };
+        let header = |name: &str| given(name).filter(|value| !value.is_empty());
         match self {
             Self::NoAuth if !peer.is_ours() => None,
             // A caller who names a project must name it in the request too: nobody has checked
@@ -149,7 +147,8 @@ impl Auth {
             Self::TrustedHeaders(trusted) if !trusted.contain(peer) => None,
             Self::TrustedHeaders(_) => {
                 let user = header("x-user-id")?.to_owned();
-                let project = header("x-project-id").map(str::to_owned);
+                // Neutron knows a project without a name, and so does who acts for it.
+                let project = given("x-project-id").map(str::to_owned);
                 let roles = header("x-roles").unwrap_or_default();
                 let roles = roles.split(',').map(|role| role.trim().to_owned());
                 Some(Context::restricted(user, project, roles.collect(), policy))
@@ -187,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_header_names_nobody() {
+    fn an_empty_header_names_nobody_but_the_project_without_a_name() {
         let auth = Auth::TrustedHeaders(TrustedPeers::default());
         let identify = |user: &'static str, project: &'static str| {
             let mut headers = HeaderMap::new();
@@ -196,7 +195,8 @@ mod tests {
             auth.identify(&headers, Peer::InProcess, &Policy::default())
         };
         assert_eq!(identify("", "p"), None);
-        assert_eq!(identify("u", "").unwrap().project_id, None);
+        let nameless = identify("u", "").unwrap();
+        assert!(nameless.caller().sees("") && !nameless.caller().sees("p"));
         assert!(identify("u", "p").unwrap().caller().sees("p"));
     }
 }

@@ -1,10 +1,12 @@
 //! The inventory as Neutron shows it: what clients need to find names and ids.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use axum::http::{Method, StatusCode};
 use netlog_core::inventory::Inventory;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::query::{Collection, Query};
 use super::{Api, Context, Reply, Request};
@@ -19,6 +21,15 @@ struct Kind {
     /// Neutron's error for an id that names none: its type and its text around the id.
     not_found: (&'static str, &'static str, &'static str),
     objects: fn(&Inventory) -> Vec<Value>,
+    /// The member of its policy target that says who owns what it belongs to.
+    owner: Option<Owner>,
+}
+
+/// Whoever owns what an object belongs to sees it as their own.
+struct Owner {
+    /// What policy rules call it.
+    field: &'static str,
+    project: fn(&Inventory, &Value) -> Option<String>,
 }
 
 const KINDS: [Kind; 5] = [
@@ -49,6 +60,7 @@ const KINDS: [Kind; 5] = [
             " does not exist",
         ),
         objects: |inventory| inventory.written_security_groups().cloned().collect(),
+        owner: None,
     },
     Kind {
         path: "security-group-rules",
@@ -90,6 +102,13 @@ const KINDS: [Kind; 5] = [
             " does not exist",
         ),
         objects: rules,
+        owner: Some(Owner {
+            field: "security_group:project_id",
+            project: |inventory, rule| {
+                let group = inventory.security_group(id_in(rule, "security_group_id")?)?;
+                Some(group.project_id.clone())
+            },
+        }),
     },
     Kind {
         path: "address-groups",
@@ -115,6 +134,7 @@ const KINDS: [Kind; 5] = [
             " could not be found.",
         ),
         objects: |inventory| inventory.written_address_groups().cloned().collect(),
+        owner: None,
     },
     Kind {
         path: "ports",
@@ -159,6 +179,13 @@ const KINDS: [Kind; 5] = [
         rule: "get_port",
         not_found: ("PortNotFound", "Port ", " could not be found."),
         objects: |inventory| inventory.written_ports().cloned().collect(),
+        owner: Some(Owner {
+            field: "network:project_id",
+            project: |inventory, port| {
+                let network = inventory.network_of(id_in(port, "id")?)?;
+                Some(network.project_id.clone())
+            },
+        }),
     },
     Kind {
         path: "networks",
@@ -166,13 +193,14 @@ const KINDS: [Kind; 5] = [
             member: "network",
             name: "networks",
             key: "id",
-            filters: &["id", "name", "project_id", "tenant_id"],
-            booleans: &[],
+            filters: &["id", "name", "project_id", "tenant_id", "shared"],
+            booleans: &["shared"],
             sort_keys: &["id", "name", "project_id", "tenant_id"],
         },
         rule: "get_network",
         not_found: ("NetworkNotFound", "Network ", " could not be found."),
         objects: networks,
+        owner: None,
     },
 ];
 
@@ -185,7 +213,11 @@ impl Api {
         path: &str,
         id: Option<&str>,
     ) -> Reply {
-        let Some(kind) = KINDS.iter().find(|kind| kind.path == path) else {
+        // Neutron takes both spellings.
+        let Some(kind) = KINDS
+            .iter()
+            .find(|kind| kind.path == path.replace('_', "-"))
+        else {
             return Reply::not_found();
         };
         if request.method == Method::HEAD {
@@ -198,25 +230,67 @@ impl Api {
                 format_args!("{path} are read from the inventory and cannot be changed here."),
             );
         }
-        let visible = |object: &Value| {
-            let project = object["project_id"].as_str();
-            (context.any_project || project.is_some_and(|project| context.caller().sees(project)))
-                && self.allows(context, kind.rule, object)
-        };
-        let mut objects = (kind.objects)(&self.inventory.load());
+        let inventory = self.inventory.load();
+        let mut objects = (kind.objects)(&inventory);
         objects.iter_mut().for_each(name_project_twice);
-        objects.retain(visible);
+        objects.retain(|object| kind.exists(context, &inventory, object));
+        let allowed =
+            |object: &Value| self.allows(context, kind.rule, &kind.target(&inventory, object));
         let Some(id) = id else {
+            objects.retain(allowed);
             return Query::parse(request, &kind.collection)
                 .map_or_else(|refused| refused, |query| query.reply(objects));
         };
-        if let Some(object) = objects.into_iter().find(|object| object["id"] == *id) {
-            return Reply::ok(kind.collection.show(request, object));
+        match objects.into_iter().find(|object| object["id"] == *id) {
+            Some(object) if allowed(&object) => Reply::ok(kind.collection.show(request, object)),
+            Some(_) => Reply::not_found(),
+            None => kind.missing(id),
         }
-        let (name, before, after) = kind.not_found;
+    }
+}
+
+impl Kind {
+    /// Whether an object exists for a caller: of their project, shared with them, or belonging to
+    /// something of their project.
+    fn exists(&self, context: &Context, inventory: &Inventory, object: &Value) -> bool {
+        let caller = context.caller();
+        let of_caller = |project: Option<&str>| project.is_some_and(|project| caller.sees(project));
+        let owner = || {
+            let owner = self.owner.as_ref()?;
+            (owner.project)(inventory, object)
+        };
+        context.any_project
+            || of_caller(object["project_id"].as_str())
+            || object["shared"] == true
+            || of_caller(owner().as_deref())
+    }
+
+    /// What policy rules see of an object.
+    fn target<'a>(&self, inventory: &Inventory, object: &'a Value) -> Cow<'a, Value> {
+        let owner = self.owner.as_ref();
+        let owner =
+            owner.and_then(|owner| Some((owner.field, (owner.project)(inventory, object)?)));
+        match owner {
+            None => Cow::Borrowed(object),
+            Some((field, project)) => {
+                let mut target = object.clone();
+                target[field] = project.into();
+                Cow::Owned(target)
+            }
+        }
+    }
+
+    /// The answer for an id that names none.
+    fn missing(&self, id: &str) -> Reply {
+        let (name, before, after) = self.not_found;
         let message = format_args!("{before}{id}{after}");
         Reply::fault(StatusCode::NOT_FOUND, name, message)
     }
+}
+
+/// An id that an object has or names.
+fn id_in(object: &Value, name: &str) -> Option<Uuid> {
+    object[name].as_str()?.parse().ok()
 }
 
 /// Clients know the project by its older name too.
@@ -250,17 +324,24 @@ fn with_owner(rule: &Value, group: &Value) -> Value {
     rule
 }
 
-/// The networks of the ports: an inventory says no more of them than their ids, subnets and
-/// owners of ports.
+/// The networks: those that the inventory lists, and with no more than their ids and subnets those
+/// that only ports name, which are taken to be of the ports' project.
 fn networks(inventory: &Inventory) -> Vec<Value> {
-    let mut networks: BTreeMap<&str, (&Value, Vec<&Value>)> = BTreeMap::new();
+    let mut networks: BTreeMap<&str, Value> = BTreeMap::new();
+    for network in inventory.written_networks() {
+        if let Some(id) = network["id"].as_str() {
+            networks.insert(id, network.clone());
+        }
+    }
+    let mut subnets: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for port in inventory.written_ports() {
         let Some(id) = port["network_id"].as_str() else {
             continue;
         };
-        let (_, subnets) = networks
+        networks
             .entry(id)
-            .or_insert_with(|| (&port["project_id"], Vec::new()));
+            .or_insert_with(|| json!({"id": id, "project_id": port["project_id"]}));
+        let subnets = subnets.entry(id).or_default();
         for ip in port["fixed_ips"].as_array().into_iter().flatten() {
             let subnet = &ip["subnet_id"];
             if subnet.is_string() && !subnets.contains(&subnet) {
@@ -268,10 +349,12 @@ fn networks(inventory: &Inventory) -> Vec<Value> {
             }
         }
     }
-    networks
-        .into_iter()
-        .map(|(id, (project, subnets))| {
-            json!({"id": id, "name": "", "project_id": project, "subnets": subnets})
-        })
-        .collect()
+    for (id, network) in &mut networks {
+        if let Some(members) = network.as_object_mut() {
+            let subnets = subnets.remove(id).unwrap_or_default();
+            members.entry("name").or_insert_with(|| "".into());
+            members.entry("subnets").or_insert_with(|| json!(subnets));
+        }
+    }
+    networks.into_values().collect()
 }

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use axum::http::{Method, StatusCode};
 use netlog_core::log::{
-    LogChange, LogError, LogObject, NewLog, NewLogs, check_json, check_object, integer, refuse_type,
+    LogChange, LogError, LogObject, NewLog, NewLogs, check_json, check_object, decimal,
+    refuse_type, refuse_type_change,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -95,6 +96,8 @@ impl Api {
             (&Method::GET, []) => list(self).unwrap_or_else(|refused| refused),
             (&Method::GET, [_]) => Reply::not_found(),
             (&Method::POST, []) => refuse_type(&request.body).into(),
+            (&Method::PUT, [_]) => refuse_type_change(&request.body)
+                .map_or_else(Reply::from, |()| Reply::method_not_allowed()),
             (_, [] | [_]) => Reply::method_not_allowed(),
             _ => Reply::not_found(),
         }
@@ -206,7 +209,7 @@ impl Api {
             .store
             .update_log::<Refused>(log_id(id)?, |log| {
                 self.authorize(context, "update_log", log)
-                    .and_then(|()| matches_revision(wanted, log))
+                    .and_then(|()| matches_revision(wanted.as_deref(), log))
                     .map_err(Refused::Reply)?;
                 if enables {
                     let driver = self.drivers.get(&log.resource_type);
@@ -240,7 +243,7 @@ impl Api {
             .store
             .delete_log::<Refused>(log_id(id)?, |log| {
                 self.authorize(context, "delete_log", log)
-                    .and_then(|()| matches_revision(wanted, log))
+                    .and_then(|()| matches_revision(wanted.as_deref(), log))
                     .map_err(Refused::Reply)
             })?
             .ok_or_else(|| LogError::LogNotFound(id.to_owned()))?;
@@ -322,18 +325,47 @@ fn log_id(text: &str) -> Result<Uuid, LogError> {
 }
 
 /// The revision that a request is for (`If-Match: revision_number=7`). Other tags are let pass,
-/// as Neutron does. One may stand in quotes.
-fn revision(request: &Request) -> Result<Option<i64>, Reply> {
-    let Some(tag) = request.header("if-match") else {
-        return Ok(None);
-    };
-    let quoted = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-    let Some(number) = quoted.unwrap_or(tag).strip_prefix("revision_number=") else {
-        return Ok(None);
-    };
-    let malformed =
-        || bad_if_match("Revision number etag must be in the format of revision_number=<int>");
-    integer(number).map(Some).ok_or_else(malformed)
+/// as Neutron does.
+fn revision(request: &Request) -> Result<Option<String>, Reply> {
+    let header = request.header("if-match").unwrap_or_default();
+    let mut revision = None;
+    for tag in tags(header) {
+        let Some(number) = tag.strip_prefix("revision_number=") else {
+            continue;
+        };
+        if revision.is_some() {
+            return Err(bad_if_match(
+                "Multiple revision_number etags are not supported.",
+            ));
+        }
+        // What follows a second mark is not looked at.
+        let number = number.split("revision_number=").next().and_then(decimal);
+        revision = Some(number.ok_or_else(|| {
+            bad_if_match("Revision number etag must be in the format of revision_number=<int>")
+        })?);
+    }
+    Ok(revision)
+}
+
+/// The entity tags of a header: those in quotes that are strong, each at the beginning or after a
+/// blank; without any quotes, the whole text (RFC 9110, section 8.8.3, as Neutron reads it).
+fn tags(header: &str) -> Vec<&str> {
+    let (mut tags, mut quoted, mut rest, mut at_start) = (Vec::new(), false, header, true);
+    while let Some(next) = rest.chars().next() {
+        let begins = if at_start { Some(rest) } else { None };
+        let begins = begins.or_else(|| next.is_whitespace().then(|| &rest[next.len_utf8()..]));
+        let strong = begins.and_then(|tag| tag.strip_prefix('"'));
+        let weak = begins.and_then(|tag| tag.strip_prefix("W/\""));
+        at_start = false;
+        match strong.or(weak).and_then(|tag| tag.split_once('"')) {
+            Some((tag, after)) => {
+                tags.extend(strong.map(|_| tag));
+                (quoted, rest) = (true, after);
+            }
+            None => rest = &rest[next.len_utf8()..],
+        }
+    }
+    if quoted { tags } else { vec![header] }
 }
 
 fn bad_if_match(cause: &str) -> Reply {
@@ -345,15 +377,13 @@ fn bad_if_match(cause: &str) -> Reply {
 }
 
 /// Refuses a change of a revision that the caller has not seen.
-fn matches_revision(wanted: Option<i64>, log: &LogObject) -> Result<(), Reply> {
+fn matches_revision(wanted: Option<&str>, log: &LogObject) -> Result<(), Reply> {
     match wanted {
-        Some(wanted) if u64::try_from(wanted) != Ok(log.revision_number) => {
-            Err(LogError::Revision {
-                wanted,
-                current: log.revision_number,
-            }
-            .into())
+        Some(wanted) if wanted != log.revision_number.to_string() => Err(LogError::Revision {
+            wanted: wanted.to_owned(),
+            current: log.revision_number,
         }
+        .into()),
         _ => Ok(()),
     }
 }

@@ -26,7 +26,15 @@ impl Agent for Deaf {
 
 fn api(store: Store, auth: Auth) -> Api {
     let inventory = r#"{"security_groups": [
-        {"id": "5e000000-0000-4000-8000-000000000001", "project_id": "a"}]}"#;
+        {"id": "5e000000-0000-4000-8000-000000000001", "project_id": "a"},
+        {"id": "5e000000-0000-4000-8000-000000000002", "project_id": "b"},
+        {"id": "5e000000-0000-4000-8000-000000000003", "project_id": "b", "shared": true}],
+        "networks": [{"id": "2e000000-0000-4000-8000-000000000001", "project_id": "a"}],
+        "ports": [
+        {"id": "11000000-0000-4000-8000-000000000001", "project_id": "b",
+         "network_id": "2e000000-0000-4000-8000-000000000001"},
+        {"id": "11000000-0000-4000-8000-000000000002", "project_id": "b",
+         "network_id": "2e000000-0000-4000-8000-000000000002"}]}"#;
     Api {
         store: Arc::new(store),
         inventory: Arc::new(ArcSwap::from_pointee(Inventory::parse(inventory).unwrap())),
@@ -312,6 +320,79 @@ fn what_is_not_recorded_is_answered_as_neutron_does() {
         |value: &str| format!("Invalid input for name. Reason: '{value}' is not a valid string.");
     let bad = "HTTPBadRequest";
     let rows = [
+        // Loggable types are not made and not changed, whatever is asked.
+        (
+            "PUT",
+            "/v2.0/log/loggable-resources/x",
+            r#"{"loggable_resource": {"type": "x"}}"#.to_owned(),
+            400,
+            bad,
+            "Cannot update read-only attribute type".to_owned(),
+        ),
+        (
+            "PUT",
+            "/v2.0/log/loggable-resources/x",
+            r#"{"loggable_resource": {"x": 1}}"#.to_owned(),
+            400,
+            bad,
+            "Unrecognized attribute(s) 'x'".to_owned(),
+        ),
+        (
+            "PUT",
+            "/v2.0/log/loggable-resources/x",
+            r#"{"loggable_resource": null}"#.to_owned(),
+            400,
+            bad,
+            "Unable to find 'loggable_resource' in request body".to_owned(),
+        ),
+        (
+            "PUT",
+            "/v2.0/log/loggable-resources/x",
+            r#"{"loggable_resource": []}"#.to_owned(),
+            400,
+            bad,
+            "Object 'loggable_resource' contains invalid data".to_owned(),
+        ),
+        (
+            "PUT",
+            "/v2.0/log/loggable-resources/x",
+            r#"{"loggable_resources": []}"#.to_owned(),
+            400,
+            bad,
+            "Resources required".to_owned(),
+        ),
+        (
+            "PUT",
+            "/v2.0/log/loggable-resources/x",
+            r#"{"loggable_resources": [{"type": "x"}]}"#.to_owned(),
+            400,
+            bad,
+            "Cannot update read-only attribute type".to_owned(),
+        ),
+        (
+            "PUT",
+            "/v2.0/log/loggable-resources/x",
+            r#"{"loggable_resource": {}}"#.to_owned(),
+            405,
+            "HTTPMethodNotAllowed",
+            WEBOB.to_owned(),
+        ),
+        (
+            "POST",
+            TYPES,
+            r#"{"loggable_resources": []}"#.to_owned(),
+            400,
+            bad,
+            "Resources required".to_owned(),
+        ),
+        (
+            "POST",
+            TYPES,
+            r#"{"loggable_resources": [{"type": "x"}]}"#.to_owned(),
+            400,
+            bad,
+            "Attribute 'type' not allowed in POST".to_owned(),
+        ),
         // Names are printable, of the Basic Multilingual Plane, and without blanks around them.
         (
             "POST",
@@ -719,6 +800,17 @@ fn callers_and_revisions_are_answered_as_by_neutron() {
     const SAME: &str = r#"{"log": {"description": ""}}"#;
     const FORMAT: &str = "Bad if-match request: Revision number etag must be in the format of \
                           revision_number=<int>.";
+    const MULTIPLE: &str = "Bad if-match request: Multiple revision_number etags are not \
+                            supported..";
+    const NO_PROJECT: &str = "Running without keystone AuthN requires that project_id is specified";
+    const FOREIGN: &str = "Specifying 'project_id' other than the authenticated project in \
+                           request is not allowed for the current user.";
+    const PORT: &str = "/v2.0/ports/11000000-0000-4000-8000-000000000001";
+    const OTHER_PORT: &str = "/v2.0/ports/11000000-0000-4000-8000-000000000002";
+    const GROUP: &str = "/v2.0/security-groups/5e000000-0000-4000-8000-000000000001";
+    const GROUP_UNDERSCORED: &str = "/v2.0/security_groups/5e000000-0000-4000-8000-000000000001";
+    const OTHER_GROUP: &str = "/v2.0/security-groups/5e000000-0000-4000-8000-000000000002";
+    const SHARED_GROUP: &str = "/v2.0/security-groups/5e000000-0000-4000-8000-000000000003";
     const NO_PAGE: &str = "The resource could not be found.";
     const STALE: &str = "RevisionNumberConstraintFailed";
     const NO_LOG: (&str, &str) = (
@@ -743,6 +835,31 @@ fn callers_and_revisions_are_answered_as_by_neutron() {
     let advanced: &[_] = &[("x-project-id", "b"), ("x-roles", "advsvc")];
     let no_project = r#"{"log": {"resource_type": "security_group", "project_id": null}}"#;
     let foreign = r#"{"log": {"resource_type": "security_group", "project_id": "a"}}"#;
+    let empty_project = r#"{"log": {"resource_type": "security_group", "project_id": ""}}"#;
+    let nameless: &[_] = &[("x-project-id", ""), ("x-roles", "manager")];
+    let service: &[_] = &[("x-project-id", "s"), ("x-roles", "service")];
+    let on_my_network = r#"{"log": {"resource_type": "security_group",
+                             "target_id": "11000000-0000-4000-8000-000000000001"}}"#;
+    let elsewhere = r#"{"log": {"resource_type": "security_group",
+                         "target_id": "11000000-0000-4000-8000-000000000002"}}"#;
+    let for_shared = r#"{"log": {"resource_type": "security_group",
+                          "resource_id": "5e000000-0000-4000-8000-000000000003"}}"#;
+    let no_log = (
+        "LogResourceNotFound",
+        "Log resource 5e000000-0000-4000-8000-000000000007 could not be found.",
+    );
+    let no_target = (
+        "TargetResourceNotFound",
+        "Target resource 11000000-0000-4000-8000-000000000002 could not be found.",
+    );
+    let no_port = (
+        "PortNotFound",
+        "Port 11000000-0000-4000-8000-000000000002 could not be found.",
+    );
+    let no_group = (
+        "SecurityGroupNotFound",
+        "Security group 5e000000-0000-4000-8000-000000000002 does not exist",
+    );
     let not_text = refused("Invalid input for project_id. Reason: 'None' is not a valid string.");
     let rows = [
         // The policy is asked before the method is looked at.
@@ -819,6 +936,90 @@ fn callers_and_revisions_are_answered_as_by_neutron() {
             ("BadRequest", FORMAT),
         ),
         (manager, "revision_number=1", "GET", LOG, "", 200, done),
+        (
+            manager,
+            "revision_number=0099999999999999999999",
+            "PUT",
+            LOG,
+            SAME,
+            412,
+            (
+                STALE,
+                "Constrained to 99999999999999999999, but current revision is 0",
+            ),
+        ),
+        // Of several tags, the weak and those of other kinds do not count.
+        (
+            manager,
+            r#""x", "revision_number=0" W/"revision_number=7""#,
+            "PUT",
+            LOG,
+            SAME,
+            200,
+            done,
+        ),
+        (
+            manager,
+            r#""x", "revision_number=7""#,
+            "PUT",
+            LOG,
+            SAME,
+            412,
+            (STALE, "Constrained to 7, but current revision is 0"),
+        ),
+        (
+            manager,
+            r#""revision_number=0" "revision_number=0""#,
+            "PUT",
+            LOG,
+            SAME,
+            400,
+            ("BadRequest", MULTIPLE),
+        ),
+        // A project without a name is one, but not for what names none.
+        (nameless, "", "POST", LOGS, empty_project, 201, done),
+        (nameless, "", "POST", LOGS, NEW, 400, refused(NO_PROJECT)),
+        (
+            nameless,
+            "",
+            "POST",
+            LOGS,
+            no_project,
+            400,
+            refused(FOREIGN),
+        ),
+        (nameless, "", "GET", LOG, "", 404, no_log),
+        // The owner of a network may log the ports of others on it, and see them as a reader.
+        (manager, "", "POST", LOGS, on_my_network, 201, done),
+        (manager, "", "POST", LOGS, elsewhere, 404, no_target),
+        (reader, "", "GET", PORT, "", 200, done),
+        (manager, "", "GET", PORT, "", 404, ("HTTPNotFound", NO_PAGE)),
+        (reader, "", "GET", OTHER_PORT, "", 404, no_port),
+        (
+            advanced,
+            "",
+            "GET",
+            PORT,
+            "",
+            404,
+            ("HTTPNotFound", NO_PAGE),
+        ),
+        // A service sees ports and networks, and no security groups.
+        (service, "", "GET", OTHER_PORT, "", 200, done),
+        (
+            service,
+            "",
+            "GET",
+            GROUP,
+            "",
+            404,
+            ("HTTPNotFound", NO_PAGE),
+        ),
+        // Security groups by either spelling; a shared one is everybody's.
+        (reader, "", "GET", GROUP_UNDERSCORED, "", 200, done),
+        (reader, "", "GET", OTHER_GROUP, "", 404, no_group),
+        (reader, "", "GET", SHARED_GROUP, "", 200, done),
+        (manager, "", "POST", LOGS, for_shared, 201, done),
     ];
     for (caller, tag, method, path, body, status, error) in rows {
         let mut request = axum::http::Request::builder()

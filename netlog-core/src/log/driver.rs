@@ -6,7 +6,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Caller, LogError, LogObject, NewLog};
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Port};
 
 /// What a log object is limited to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl LogDriver for OpenVSwitchDriver {
             .map(|id| {
                 canonical(id)
                     .and_then(|id| inventory.security_group(id))
-                    .filter(|group| caller.sees(&group.project_id))
+                    .filter(|group| caller.sees(&group.project_id) || group.shared)
                     .ok_or_else(|| LogError::ResourceNotFound(id.to_owned()))
             })
             .transpose()?;
@@ -117,13 +117,12 @@ impl LogDriver for OpenVSwitchDriver {
             .map(|id| {
                 canonical(id)
                     .and_then(|id| inventory.port(id))
-                    .filter(|port| caller.sees(&port.project_id))
+                    .filter(|port| sees_port(caller, inventory, port))
                     .ok_or_else(|| LogError::TargetNotFound(id.to_owned()))
             })
             .transpose()?;
         if let Some(port) = port {
-            let id = port.id.to_string();
-            let written = inventory.written_ports().find(|port| port["id"] == *id);
+            let written = inventory.written_port(port.id);
             if !written.is_none_or(is_on_the_switch) {
                 return Err(LogError::Unsupported {
                     resource_type: log.resource_type.clone(),
@@ -157,6 +156,12 @@ impl LogDriver for OpenVSwitchDriver {
         }
         Ok(())
     }
+}
+
+/// Whether a port exists for a caller: their own do, and all on a network of theirs.
+fn sees_port(caller: Caller<'_>, inventory: &Inventory, port: &Port) -> bool {
+    let network = || inventory.network_of(port.id);
+    caller.sees(&port.project_id) || network().is_some_and(|n| caller.sees(&n.project_id))
 }
 
 /// An id in the one spelling that Neutron stores; ids are compared as text.

@@ -125,8 +125,8 @@ pub enum LogError {
     /// The `If-Match` of a request names another revision.
     #[error("Constrained to {wanted}, but current revision is {current}")]
     Revision {
-        /// The revision that the caller saw.
-        wanted: i64,
+        /// The revision that the caller saw, a number of any size.
+        wanted: String,
         /// The revision that there is.
         current: u64,
     },

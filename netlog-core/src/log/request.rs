@@ -114,7 +114,7 @@ impl NewLogs {
     pub fn parse(body: &[u8], caller: Caller<'_>) -> Result<Self, LogError> {
         let mut body = envelope(body)?;
         match body.remove("logs") {
-            Some(logs) => bulk(logs, |log| NewLog::read(log, caller)).map(Self::Bulk),
+            Some(logs) => bulk(logs, "log", |log| NewLog::read(log, caller)).map(Self::Bulk),
             None => NewLog::read(member(&mut body, "log")?, caller).map(Self::One),
         }
     }
@@ -132,7 +132,7 @@ impl NewLog {
     /// Reads one log object of a create request.
     fn read(mut log: Map<String, Value>, caller: Caller<'_>) -> Result<Self, LogError> {
         let given_project = take_project(&mut log, caller)?;
-        if given_project.is_none() && caller.project_id.is_none() {
+        if given_project.is_none() && caller.project_id.is_none_or(str::is_empty) {
             return Err(LogError::NoProject);
         }
         refuse_unknown(&log)?;
@@ -204,17 +204,11 @@ pub struct LogChange {
 impl LogChange {
     /// Reads the body of an update request.
     pub fn parse(body: &[u8], caller: Caller<'_>) -> Result<Self, LogError> {
-        if !matches!(body.trim_ascii_start(), [b'{' | b'[', ..]) {
-            if !body.is_empty() {
-                json(body)?;
-            }
-            return Err(LogError::BareBody(python::bytes(body)));
-        }
-        let mut body = envelope(body)?;
+        let mut body = change(body)?;
         match body.remove("logs") {
             // Neutron looks at the log objects of a bulk update before it fails.
             Some(logs) => {
-                bulk(logs, |log| Self::read(log, caller)).and(Err(LogError::NoMember("log")))
+                bulk(logs, "log", |log| Self::read(log, caller)).and(Err(LogError::NoMember("log")))
             }
             None => Self::read(member(&mut body, "log")?, caller),
         }
@@ -277,13 +271,34 @@ fn whole_seconds(at: UtcDateTime) -> UtcDateTime {
 
 /// What is wrong with a request to make a loggable type: nothing can be right with it.
 pub fn refuse_type(body: &[u8]) -> LogError {
-    const MEMBER: &str = "loggable_resource";
-    let given = envelope(body).and_then(|mut body| member(&mut body, MEMBER));
-    let unknown = |given: Map<String, Value>| given.into_iter().map(|(name, _)| name);
-    match given.map(|given| unknown(given).filter(|name| name != "type").collect()) {
+    let refused = LogError::NotInCreate("type");
+    match envelope(body).and_then(|body| check_types(body, &refused)) {
         Err(error) => error,
-        Ok(unknown) if Vec::is_empty(&unknown) => LogError::NotInCreate("type"),
-        Ok(unknown) => LogError::UnknownAttributes(unknown),
+        Ok(()) => refused,
+    }
+}
+
+/// What is wrong with a request to change a loggable type; nothing if it changes nothing.
+pub fn refuse_type_change(body: &[u8]) -> Result<(), LogError> {
+    check_types(change(body)?, &LogError::ReadOnly("type"))
+}
+
+/// Refuses loggable types of a body that have attributes: with `refused` if it is only the type.
+fn check_types(mut body: Map<String, Value>, refused: &LogError) -> Result<(), LogError> {
+    const MEMBER: &str = "loggable_resource";
+    let check = |given: Map<String, Value>| {
+        let has_type = given.contains_key("type");
+        let names = given.into_iter().map(|(name, _)| name);
+        let unknown: Vec<String> = names.filter(|name| name != "type").collect();
+        match (unknown.is_empty(), has_type) {
+            (false, _) => Err(LogError::UnknownAttributes(unknown)),
+            (true, true) => Err(refused.clone()),
+            (true, false) => Ok(()),
+        }
+    };
+    match body.remove("loggable_resources") {
+        Some(types) => bulk(types, MEMBER, check).map(drop),
+        None => check(member(&mut body, MEMBER)?),
     }
 }
 
@@ -325,6 +340,17 @@ fn envelope(body: &[u8]) -> Result<Map<String, Value>, LogError> {
     }
 }
 
+/// The JSON object that the body of a change is.
+fn change(body: &[u8]) -> Result<Map<String, Value>, LogError> {
+    if !matches!(body.trim_ascii_start(), [b'{' | b'[', ..]) {
+        if !body.is_empty() {
+            json(body)?;
+        }
+        return Err(LogError::BareBody(python::bytes(body)));
+    }
+    envelope(body)
+}
+
 /// The object in a body.
 fn member(
     body: &mut Map<String, Value>,
@@ -337,27 +363,31 @@ fn member(
     }
 }
 
-/// Reads the log objects of a bulk request, each by itself or in an envelope of its own. What is
-/// no list is walked through as Python does.
+/// Reads the objects of a bulk request, each by itself or in an envelope of its own. What is no
+/// list is walked through as Python does.
 fn bulk<T>(
-    logs: Value,
+    objects: Value,
+    name: &'static str,
     read: impl Fn(Map<String, Value>) -> Result<T, LogError>,
 ) -> Result<Vec<T>, LogError> {
-    let logs: Vec<Value> = match logs {
-        logs if python::is_falsy(&logs) => return Err(LogError::NoLogs),
-        Value::Array(logs) => logs,
+    let objects: Vec<Value> = match objects {
+        objects if python::is_falsy(&objects) => return Err(LogError::NoLogs),
+        Value::Array(objects) => objects,
         Value::String(text) => text.chars().map(|c| Value::from(c.to_string())).collect(),
         Value::Object(members) => members.into_iter().map(|(name, _)| name.into()).collect(),
         _ => return Err(LogError::InvalidBody),
     };
-    let object = |log| match log {
-        Value::Object(mut envelope) if envelope.contains_key("log") => member(&mut envelope, "log"),
-        Value::Object(log) => Ok(log),
-        Value::String(text) if !text.contains("log") => Err(LogError::NotAnObject("log")),
-        Value::Array(items) if !items.contains(&"log".into()) => Err(LogError::NotAnObject("log")),
+    let members = |object| match object {
+        Value::Object(mut envelope) if envelope.contains_key(name) => member(&mut envelope, name),
+        Value::Object(members) => Ok(members),
+        Value::String(text) if !text.contains(name) => Err(LogError::NotAnObject(name)),
+        Value::Array(items) if !items.contains(&name.into()) => Err(LogError::NotAnObject(name)),
         _ => Err(LogError::InvalidBody),
     };
-    logs.into_iter().map(|log| read(object(log)?)).collect()
+    objects
+        .into_iter()
+        .map(|object| read(members(object)?))
+        .collect()
 }
 
 /// Takes the project out, by either of its names, if the caller may act for it.
