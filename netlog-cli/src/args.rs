@@ -22,6 +22,7 @@ use crate::output::ListArgs;
     name = "netlog",
     version,
     propagate_version = true,
+    infer_long_args = true,
     max_term_width = 100
 )]
 #[command(after_help = "\

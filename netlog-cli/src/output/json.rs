@@ -1,5 +1,5 @@
 //! JSON as `openstack` prints it: two blanks a level, or one line with a blank behind each
-//! colon and comma.
+//! colon and comma, and all of it ASCII.
 
 use std::io::{self, Write};
 
@@ -34,7 +34,18 @@ pub(super) fn write(value: &impl Serialize, indent: bool, out: &mut dyn Write) -
         ))?;
     }
     line.push(b'\n');
-    out.write_all(&line)
+    // Characters beyond ASCII stand in strings only, where each has an escape (RFC 8259, section 7).
+    let (mut ascii, mut units) = (Vec::with_capacity(line.len()), [0; 2]);
+    for c in String::from_utf8_lossy(&line).chars() {
+        if c.is_ascii() {
+            write!(ascii, "{c}")?;
+        } else {
+            for unit in c.encode_utf16(&mut units) {
+                write!(ascii, "\\u{unit:04x}")?;
+            }
+        }
+    }
+    out.write_all(&ascii)
 }
 
 /// Python's separators: `", "` and `": "`.

@@ -36,10 +36,11 @@ pub struct OutputArgs {
         long,
         value_name = "N",
         env = "CLIFF_MAX_TERM_WIDTH",
-        default_value_t = 0
+        default_value_t = 0,
+        allow_negative_numbers = true
     )]
     #[arg(hide_env_values = true)]
-    pub max_width: usize,
+    pub max_width: i64,
     /// Fit the table to the terminal even if it is written elsewhere
     #[arg(long, env = "CLIFF_FIT_WIDTH", hide_env_values = true)]
     #[arg(value_parser = FalseyValueParser::new())]
@@ -166,7 +167,8 @@ impl View {
                 0 => terminal
                     .filter(|terminal| terminal.shows_stdout || args.fit_width)
                     .map(|terminal| terminal.width),
-                limit => Some(limit),
+                // Less than none is no limit either.
+                limit => usize::try_from(limit).ok(),
             },
             args,
             sort: Vec::new(),

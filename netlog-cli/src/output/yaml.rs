@@ -1,9 +1,13 @@
-//! YAML in block style, with the keys of list entries in alphabetical order as
-//! `openstack` has them. Text stays plain only where no reader takes it for anything else.
+//! YAML in block style as `openstack` prints it (`PyYAML`): the keys of list entries in alphabetical
+//! order, long lines folded, and all of it ASCII. Text stays plain only where no reader takes it
+//! for anything else.
 
 use std::io::{self, Write};
 
 use serde_json::Value;
+
+/// Lines are folded behind this column.
+const WIDTH: usize = 80;
 
 /// Writes a list of objects.
 pub(super) fn list(headers: &[&str], rows: &[Vec<Value>], out: &mut dyn Write) -> io::Result<()> {
@@ -15,7 +19,7 @@ pub(super) fn list(headers: &[&str], rows: &[Vec<Value>], out: &mut dyn Write) -
         fields.sort_by_key(|(name, _)| **name);
         let mut bullet = "- ";
         for (name, value) in fields {
-            writeln!(out, "{bullet}{}: {}", string(name), scalar(value))?;
+            writeln!(out, "{}", field(bullet, name, value, 4))?;
             bullet = "  ";
         }
     }
@@ -24,50 +28,211 @@ pub(super) fn list(headers: &[&str], rows: &[Vec<Value>], out: &mut dyn Write) -
 
 /// Writes one object.
 pub(super) fn one(headers: &[&str], row: &[Value], out: &mut dyn Write) -> io::Result<()> {
-    headers
-        .iter()
-        .zip(row)
-        .try_for_each(|(name, value)| writeln!(out, "{}: {}", string(name), scalar(value)))
+    let mut fields = headers.iter().zip(row);
+    fields.try_for_each(|(name, value)| writeln!(out, "{}", field("", name, value, 2)))
 }
 
-/// A value on one line. JSON is YAML, so lists and objects are JSON.
-fn scalar(value: &Value) -> String {
+/// A field, its value's further lines indented so far. JSON is YAML, so lists and objects are JSON.
+fn field(bullet: &str, name: &str, value: &Value, indent: usize) -> String {
+    let mut line = Scalar {
+        text: bullet.to_owned(),
+        column: bullet.len(),
+        indent,
+    };
+    line.string(name);
+    line.write(": ");
     match value {
-        Value::String(text) => string(text),
-        other => other.to_string(),
+        Value::String(text) => line.string(text),
+        other => line.write(&other.to_string()),
+    }
+    line.text
+}
+
+/// A line that a value is written to, which may become several.
+struct Scalar {
+    text: String,
+    /// How far the last line has got.
+    column: usize,
+    /// Where further lines begin.
+    indent: usize,
+}
+
+impl Scalar {
+    fn write(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.column += text.chars().count();
+    }
+
+    fn fold(&mut self) {
+        self.text.push('\n');
+        self.column = 0;
+        self.write(&" ".repeat(self.indent));
+    }
+
+    fn string(&mut self, text: &str) {
+        if is_plain(text) {
+            self.words(text, false);
+        } else if is_single(text) {
+            self.write("'");
+            let text = text.replace('\'', "''");
+            let mut rest = text.as_str();
+            while !rest.is_empty() {
+                let (line, breaks) = rest.split_at(rest.find('\n').unwrap_or(rest.len()));
+                self.words(line, true);
+                rest = breaks.trim_start_matches('\n');
+                let breaks = breaks.len() - rest.len();
+                if breaks > 0 {
+                    // The first end of a line would be a blank without another.
+                    self.text.push_str(&"\n".repeat(breaks));
+                    self.fold();
+                }
+            }
+            self.write("'");
+        } else {
+            self.escaped(text);
+        }
+    }
+
+    /// Words, folded at single blanks behind the width.
+    fn words(&mut self, text: &str, quoted: bool) {
+        let mut rest = text;
+        while !rest.is_empty() {
+            let word = rest.split(' ').next().unwrap_or_default();
+            self.write(word);
+            let (blanks, from) = {
+                let after = &rest[word.len()..];
+                let next = after.trim_start_matches(' ');
+                (after.len() - next.len(), next)
+            };
+            let edge = quoted && (from.is_empty() || rest.len() == text.len() && word.is_empty());
+            if blanks == 1 && self.column > WIDTH && !edge {
+                self.fold();
+            } else {
+                self.write(&" ".repeat(blanks));
+            }
+            rest = from;
+        }
+    }
+
+    /// Text in double quotes, where everything has an escape.
+    fn escaped(&mut self, text: &str) {
+        let chars: Vec<char> = text.chars().collect();
+        self.write("\"");
+        // What has been looked at and not written yet begins here.
+        let mut start = 0;
+        for (end, &c) in chars.iter().enumerate() {
+            let escape = escape(c);
+            if let Some(escape) = &escape {
+                self.write(&String::from_iter(&chars[start..end]));
+                self.write(escape);
+                start = end + 1;
+            }
+            let may_fold = end > 0 && end + 1 < chars.len() && (c == ' ' || escape.is_some());
+            if may_fold && self.column + end.saturating_sub(start) > WIDTH {
+                self.write(&String::from_iter(
+                    chars.get(start..end).unwrap_or_default(),
+                ));
+                start = start.max(end);
+                self.write("\\");
+                self.fold();
+                if chars[start] == ' ' {
+                    self.write("\\");
+                }
+            }
+        }
+        self.write(&String::from_iter(&chars[start..]));
+        self.write("\"");
     }
 }
 
-fn string(text: &str) -> String {
-    if is_plain(text) {
-        text.to_owned()
-    } else if text.contains(is_break) {
-        let json = Value::from(text).to_string();
-        let escape = |c| match c {
-            c if is_break(c) => format!("\\u{:04x}", u32::from(c)),
-            c => c.to_string(),
-        };
-        json.chars().map(escape).collect()
-    } else {
-        format!("'{}'", text.replace('\'', "''"))
-    }
+/// How a character is written in double quotes, if not as it is (YAML 1.1, section 5.6).
+fn escape(c: char) -> Option<String> {
+    let short = match c {
+        '\0' => '0',
+        '\u{7}' => 'a',
+        '\u{8}' => 'b',
+        '\t' => 't',
+        '\n' => 'n',
+        '\u{b}' => 'v',
+        '\u{c}' => 'f',
+        '\r' => 'r',
+        '\u{1b}' => 'e',
+        '"' | '\\' => c,
+        '\u{85}' => 'N',
+        '\u{a0}' => '_',
+        '\u{2028}' => 'L',
+        '\u{2029}' => 'P',
+        ' '..='~' => return None,
+        _ => {
+            let code = u32::from(c);
+            return Some(match code {
+                ..=0xff => format!("\\x{code:02X}"),
+                0x100..=0xffff => format!("\\u{code:04X}"),
+                _ => format!("\\U{code:08X}"),
+            });
+        }
+    };
+    Some(format!("\\{short}"))
 }
 
-/// Control characters, and what YAML takes for the end of a line: JSON escapes some of them.
-fn is_break(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+/// Whether single quotes can hold a text: they know no escapes, and lines lose blanks at their ends.
+fn is_single(text: &str) -> bool {
+    let printable = |c: char| matches!(c, '\n' | ' '..='~');
+    text.chars().all(printable) && !text.contains(" \n") && !text.contains("\n ")
 }
 
-/// Whether text means itself without quotes: it starts like a word (or is a UUID, which no
-/// number is), has no special character, and is none of YAML's words.
+/// Whether text means itself without quotes: it has no character that means something where it
+/// stands, and no reader of YAML 1.1 or 1.2 takes it for anything but text.
 fn is_plain(text: &str) -> bool {
-    const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
-    let ordinary = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '_' | '-' | '.' | '/');
-    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic()) || crate::is_uuid(text);
-    starts
+    const WORDS: [&str; 12] = [
+        "y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", "=", "<<",
+    ];
+    let alone = |indicator| text.strip_prefix(indicator).is_some_and(is_ended);
+    text.chars().all(|c| matches!(c, ' '..='~'))
+        && !text.starts_with(|c| " #,[]{}&*!|>'\"%@`".contains(c))
+        && !["---", "..."].iter().any(|mark| text.starts_with(mark))
+        && !['-', '?', ':'].into_iter().any(alone)
+        && !text.split(':').skip(1).any(is_ended)
+        && !text.contains(" #")
         && !text.ends_with(' ')
-        && text.chars().all(ordinary)
         && !WORDS.contains(&text.to_ascii_lowercase().as_str())
+        && !text.is_empty()
+        && !is_number(text)
+        && !is_date(text)
+}
+
+/// Whether a text ends, or is blank, where this follows.
+fn is_ended(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with(' ')
+}
+
+/// Whether a reader may take a text for a number, decimal, in another base or in base 60.
+fn is_number(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let number = text.strip_prefix(['+', '-']).unwrap_or(&text);
+    let based = ["0x", "0b", "0o"].iter().any(|base| {
+        let digits = number.strip_prefix(base);
+        digits.is_some_and(|digits| digits.chars().all(|c| c.is_ascii_hexdigit() || c == '_'))
+    });
+    let (mantissa, exponent) = number.split_once('e').unwrap_or((number, "0"));
+    let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+    let digits = |text: &str, more: &str| {
+        text.contains(|c: char| c.is_ascii_digit())
+            && text.chars().all(|c| c.is_ascii_digit() || more.contains(c))
+    };
+    let decimal = !mantissa.starts_with(['_', ':']) && digits(mantissa, "_.:");
+    matches!(number, ".inf" | ".nan") || based || decimal && digits(exponent, "")
+}
+
+/// Whether a text begins like `2026-11-22`, as times do.
+fn is_date(text: &str) -> bool {
+    let day = text.split(['T', 't', ' ']).next().unwrap_or_default();
+    let parts: Vec<&str> = day.split('-').collect();
+    matches!(parts[..], [year, ..] if year.len() == 4)
+        && parts.len() == 3
+        && parts
+            .iter()
+            .all(|part| part.bytes().all(|b| b.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -99,10 +264,13 @@ mod tests {
             (json!("it's #1"), "'it''s #1'"),
             (json!("- x"), "'- x'"),
             (json!("end "), "'end '"),
-            (json!("caf\u{e9}"), "'caf\u{e9}'"),
-            (json!("two\nlines"), r#""two\nlines""#),
-            (json!("\u{1b}["), r#""\u001b[""#),
-            (json!("\u{85}\u{2028}"), r#""\u0085\u2028""#),
+            (json!("caf\u{e9}"), r#""caf\xE9""#),
+            (json!("\u{65e5} \u{1f600}"), r#""\u65E5 \U0001F600""#),
+            (json!("two\nlines"), "'two\n\n  lines'"),
+            (json!("a\n\nb\n"), "'a\n\n\n  b\n\n  '"),
+            (json!("blank \nlines"), r#""blank \nlines""#),
+            (json!("\u{1b}["), r#""\e[""#),
+            (json!("\u{85}\u{2028}"), r#""\N\L""#),
             (json!(null), "null"),
             (json!(true), "true"),
             (json!(-3), "-3"),
