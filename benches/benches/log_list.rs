@@ -33,7 +33,7 @@ const ROUNDS: usize = 41;
 const START: Duration = Duration::from_secs(60);
 
 /// What is asked, and how. `{half}` stands for a log object in the middle.
-const LISTS: [(&str, &str); 15] = [
+const LISTS: [(&str, &str); 21] = [
     (
         "by port downwards, in the middle",
         "sort_key=target_id&sort_dir=desc&limit=50&marker={half}",
@@ -69,6 +69,31 @@ const LISTS: [(&str, &str); 15] = [
     (
         "half of all by name, a page",
         "enabled=False&sort_key=name&sort_dir=asc&limit=50",
+    ),
+    (
+        "enabled first, by port down",
+        "sort_key=enabled&sort_dir=desc&sort_key=target_id&sort_dir=desc&limit=50",
+    ),
+    (
+        "enabled last, by name, middle",
+        "sort_key=enabled&sort_dir=asc&sort_key=name&sort_dir=desc&limit=50&marker={half}",
+    ),
+    (
+        "by project down, then port",
+        "sort_key=project_id&sort_dir=desc&sort_key=target_id&sort_dir=asc&limit=50",
+    ),
+    (
+        "by type, project and name down",
+        "sort_key=resource_type&sort_key=project_id&sort_key=name\
+         &sort_dir=asc&sort_dir=asc&sort_dir=desc&limit=50&marker={half}",
+    ),
+    (
+        "by name down, then port",
+        "sort_key=name&sort_dir=desc&sort_key=target_id&sort_dir=asc&limit=50",
+    ),
+    (
+        "half of all by group, port",
+        "enabled=True&sort_key=resource_id&sort_dir=asc&sort_key=target_id&sort_dir=desc&limit=50",
     ),
 ];
 

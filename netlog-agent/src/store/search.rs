@@ -17,15 +17,15 @@
 //! differs in the last but one, and so on: ranges that follow each other, each of which an index
 //! answers.
 //!
-//! What no index has is an order by two fields, unless the second is the name: then all log objects
-//! that agree in the first field are sorted, and so are those with a name that many have if the
-//! first is the name and the second another.
+//! What no index has is an order by two fields. Then log objects that agree in the first are a
+//! group: a large one is searched as if the first field were a filter, small ones are sorted, some
+//! together.
 
 use std::ops::ControlFlow;
 
 use netlog_core::log::LogObject;
 use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 /// How many log objects may pass a filter for them to be sorted. Tests have fewer log objects, and
 /// shall go all ways.
@@ -168,10 +168,10 @@ impl Condition {
         Self { sql, values }
     }
 
-    fn compare(field: Field, operator: &str, log: &LogObject) -> Self {
+    fn compare(field: Field, operator: &str, value: Value) -> Self {
         Self {
             sql: format!("{} {operator} ?", field.sql()),
-            values: vec![field.of(log)],
+            values: vec![value],
         }
     }
 
@@ -195,37 +195,164 @@ impl Condition {
     }
 }
 
+/// A search, as conditions: filters, the order down to the id, and where it begins.
+#[derive(Clone)]
+struct Part<'a> {
+    filters: Vec<(Field, Condition)>,
+    order: Vec<(Field, bool)>,
+    after: Option<&'a LogObject>,
+}
+
+impl<'a> Part<'a> {
+    fn new(search: &'a Search) -> Self {
+        let filters = search.filters.iter().map(|(field, texts)| {
+            let values = texts.iter().filter_map(|text| field.read(text)).collect();
+            (*field, Condition::one_of(*field, values))
+        });
+        let filters: Vec<_> = filters.collect();
+        Self {
+            order: order(search, &filters),
+            after: search.after.as_ref(),
+            filters,
+        }
+    }
+
+    /// Of these log objects those that have this value in the field that comes first in the order.
+    fn with_first(&self, value: Value, after: Option<&'a LogObject>) -> Self {
+        let mut part = self.clone();
+        let (first, _) = part.order.remove(0);
+        part.filters
+            .push((first, Condition::one_of(first, vec![value])));
+        Self { after, ..part }
+    }
+
+    /// The condition that the log objects are of one project, if they are, to be searched by, and
+    /// the other filters, which are not.
+    fn by_project(&self) -> (Vec<Condition>, Vec<Condition>) {
+        let filters = self.filters.iter().cloned();
+        let (project, others): (Vec<_>, Vec<_>) = filters.partition(|(field, condition)| {
+            *field == Field::Project && condition.values.len() == 1
+        });
+        let bare = |filters: Vec<(Field, Condition)>| filters.into_iter().map(|(_, filter)| filter);
+        let others = bare(others).map(Condition::unsearched).collect();
+        (bare(project).collect(), others)
+    }
+}
+
+/// What is given log objects, until it has enough.
+type Found<'a> = &'a mut dyn FnMut(LogObject) -> ControlFlow<()>;
+
 /// Shows the log objects of a search to `found` until that has enough.
 pub(super) fn run(
     connection: &Connection,
     search: &Search,
     mut found: impl FnMut(LogObject) -> ControlFlow<()>,
 ) -> rusqlite::Result<()> {
-    for Condition { sql, values } in statements(connection, search)? {
-        let mut select = connection.prepare_cached(&sql)?;
-        let mut rows = select.query(params_from_iter(values))?;
-        while let Some(row) = rows.next()? {
-            if found(super::log(row)?).is_break() {
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
+    find(connection, &Part::new(search), &mut found).map(drop)
 }
 
-/// The statements that find the log objects of a search, one after the other.
-fn statements(connection: &Connection, search: &Search) -> rusqlite::Result<Vec<Condition>> {
-    let mut filters: Vec<(Field, Condition)> = Vec::new();
-    for (field, texts) in &search.filters {
-        let values = texts.iter().filter_map(|text| field.read(text)).collect();
-        filters.push((*field, Condition::one_of(*field, values)));
+fn find(
+    connection: &Connection,
+    part: &Part<'_>,
+    found: Found<'_>,
+) -> rusqlite::Result<ControlFlow<()>> {
+    let walk = walk(connection, &part.filters, &part.order)?;
+    if part.order.len() > 2 && !walk.sorted {
+        return find_in_groups(connection, part, found);
     }
-    let order = order(search, &filters);
-    let Walk { by, sorted } = walk(connection, &filters, &order)?;
-    let filters = filters.into_iter().enumerate();
+    for statement in statements(part, &walk) {
+        if show(connection, statement, found)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Goes through log objects in an order that no index has. Those that agree in its first field are
+/// a group: a large one is a search of its own, in the order of the fields that follow; small ones
+/// are sorted, as many together as are few.
+fn find_in_groups(
+    connection: &Connection,
+    part: &Part<'_>,
+    found: Found<'_>,
+) -> rusqlite::Result<ControlFlow<()>> {
+    let (first, down) = part.order[0];
+    let (beyond, before, direction) = if down {
+        ("<", ">", "DESC")
+    } else {
+        (">", "<", "ASC")
+    };
+    let (project, others) = part.by_project();
+    let mut from = None;
+    // How far is looked ahead: a page rarely needs many.
+    let mut ahead = FEW.div_ceil(8);
+    if let Some(after) = part.after {
+        let group = part.with_first(first.of(after), Some(after));
+        if find(connection, &group, found)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        from = Some(Condition::compare(first, beyond, first.of(after)));
+    }
+    loop {
+        let rest = Condition::all(project.iter().chain(&from));
+        let value_at = |offset: usize| {
+            let sql = format!(
+                "SELECT {field} FROM logs WHERE {} ORDER BY {field} {direction} LIMIT 1 OFFSET {offset}",
+                rest.sql,
+                field = first.sql(),
+            );
+            let mut select = connection.prepare_cached(&sql)?;
+            let value = select.query_row(params_from_iter(&rest.values), |row| row.get(0));
+            value.optional()
+        };
+        let Some(nearest): Option<Value> = value_at(0)? else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let far: Option<Value> = value_at(ahead - 1)?;
+        let is_group = far.as_ref() == Some(&nearest);
+        let small = ahead < FEW;
+        ahead = FEW.min(4 * ahead);
+        let shown = if is_group && small {
+            continue;
+        } else if is_group {
+            from = Some(Condition::compare(first, beyond, nearest.clone()));
+            find(connection, &part.with_first(nearest, None), found)?
+        } else {
+            let until = far
+                .clone()
+                .map(|far| Condition::compare(first, before, far));
+            let all = Condition::all([&rest].into_iter().chain(&until).chain(&others));
+            from = far.map(|far| Condition::compare(first, &format!("{beyond}="), far));
+            show(connection, select(&all, &part.order, "+"), found)?
+        };
+        if shown.is_break() || from.is_none() {
+            return Ok(shown);
+        }
+    }
+}
+
+/// Runs a statement.
+fn show(
+    connection: &Connection,
+    Condition { sql, values }: Condition,
+    found: Found<'_>,
+) -> rusqlite::Result<ControlFlow<()>> {
+    let mut select = connection.prepare_cached(&sql)?;
+    let mut rows = select.query(params_from_iter(values))?;
+    while let Some(row) = rows.next()? {
+        if found(super::log(row)?).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// The statements that find log objects by a walk, one after the other.
+fn statements(part: &Part<'_>, walk: &Walk) -> Vec<Condition> {
+    let filters = part.filters.iter().cloned().enumerate();
     let filters: Vec<Condition> = filters
         .map(|(place, (_, condition))| {
-            if by.contains(&place) {
+            if walk.by.contains(&place) {
                 condition
             } else {
                 condition.unsearched()
@@ -233,31 +360,36 @@ fn statements(connection: &Connection, search: &Search) -> rusqlite::Result<Vec<
         })
         .collect();
     let statement = |(mut range, order): (Vec<Condition>, &Order)| {
-        let sign = if sorted {
+        let sign = if walk.sorted {
             range = range.into_iter().map(Condition::unsearched).collect();
             "+"
         } else {
             ""
         };
-        let order_by: Vec<String> = order
-            .iter()
-            .map(|(field, down)| {
-                let direction = if *down { "DESC" } else { "ASC" };
-                format!("{sign}{} {direction}", field.sql())
-            })
-            .collect();
-        let all = Condition::all(filters.iter().chain(&range));
-        Condition {
-            sql: format!(
-                "SELECT * FROM logs WHERE {} ORDER BY {}",
-                all.sql,
-                order_by.join(", ")
-            ),
-            values: all.values,
-        }
+        select(&Condition::all(filters.iter().chain(&range)), order, sign)
     };
-    let ranges = ranges(search.after.as_ref(), &order);
-    Ok(ranges.into_iter().map(statement).collect())
+    let ranges = ranges(part.after, &part.order);
+    ranges.into_iter().map(statement).collect()
+}
+
+/// The statement that selects what a condition holds for, with this sign before the fields of the
+/// order.
+fn select(condition: &Condition, order: &Order, sign: &str) -> Condition {
+    let order_by: Vec<String> = order
+        .iter()
+        .map(|(field, down)| {
+            let direction = if *down { "DESC" } else { "ASC" };
+            format!("{sign}{} {direction}", field.sql())
+        })
+        .collect();
+    Condition {
+        sql: format!(
+            "SELECT * FROM logs WHERE {} ORDER BY {}",
+            condition.sql,
+            order_by.join(", ")
+        ),
+        values: condition.values.clone(),
+    }
 }
 
 /// The order down to the id, which no two log objects share. What is the same for all log objects
@@ -355,10 +487,10 @@ fn ranges<'a>(after: Option<&LogObject>, order: &'a Order) -> Vec<(Vec<Condition
         let (same, rest) = order.split_at(differing);
         let same = same
             .iter()
-            .map(|(field, _)| Condition::compare(*field, "=", after));
+            .map(|(field, _)| Condition::compare(*field, "=", field.of(after)));
         let differs = rest.first().map(|(field, down)| {
             let operator = if *down { "<" } else { ">" };
-            Condition::compare(*field, operator, after)
+            Condition::compare(*field, operator, field.of(after))
         });
         (same.chain(differs).collect(), rest)
     };
@@ -375,7 +507,9 @@ mod tests {
     fn plan(store: &Store, search: &Search) -> Vec<String> {
         let connection = lock(&store.lists);
         let mut steps = Vec::new();
-        for Condition { sql, values } in statements(&connection, search).unwrap() {
+        let part = Part::new(search);
+        let walk = walk(&connection, &part.filters, &part.order).unwrap();
+        for Condition { sql, values } in statements(&part, &walk) {
             let mut explain = connection
                 .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
                 .unwrap();
