@@ -5,6 +5,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use netlog_benches::frames;
+use netlog_packet::room::Buffer;
 use netlog_packet::{Packet, Payload};
 
 fn summary(c: &mut Criterion) {
@@ -28,7 +29,7 @@ fn text(c: &mut Criterion) {
         group.throughput(Throughput::Elements(1));
         for (name, hex) in frames::ALL {
             let frame = frames::bytes(hex);
-            let mut line = Vec::with_capacity(4096);
+            let mut line = Buffer::with_capacity(4096);
             group.bench_function(BenchmarkId::from_parameter(name), |b| {
                 b.iter(|| {
                     line.clear();

@@ -11,6 +11,7 @@ use netlog_core::record::{
     Action, Format, Layout, Prefix, Recorder, Scope, Timestamp, TimestampStyle, Verdict, port_text,
 };
 use netlog_core::rule::Direction;
+use netlog_packet::room::Buffer;
 use netlog_packet::{Packet, Payload};
 use uuid::Uuid;
 
@@ -33,7 +34,7 @@ fn record(c: &mut Criterion) {
     let port = port_text(Uuid::from_u128(0xe025_9ade_86de_482e_a717_f582_58f7_173f));
     for (name, hex) in frames::ALL {
         let frame = frames::bytes(hex);
-        let mut line = Vec::with_capacity(4096);
+        let mut line = Buffer::with_capacity(4096);
         let mut group = c.benchmark_group(format!("record/{name}"));
         group.throughput(Throughput::Elements(1));
         group.bench_function("headers", |b| {

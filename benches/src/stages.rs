@@ -18,6 +18,7 @@ use netlog_core::session::{SessionKey, SessionTable};
 use netlog_ofp::{
     Body, Capabilities, Config, Connection, Features, Hello, Messages, PacketIn, Xid,
 };
+use netlog_packet::room::Buffer;
 use netlog_packet::{Packet, Payload, Summary};
 use netlog_ratelimit::{Admission, Limiter};
 use netlog_sink::{FileSink, Retry, Worker};
@@ -137,7 +138,7 @@ impl Stage {
                 black_box(Packet::decode(black_box(frame)).summary());
             }),
             Self::Text => {
-                let mut line = Vec::with_capacity(4096);
+                let mut line = Buffer::with_capacity(4096);
                 each(input.frames, move |frame| {
                     line.clear();
                     Packet::decode(black_box(frame)).write_text(Payload::Omit, &mut line);
@@ -271,7 +272,7 @@ fn record(input: Input, ports: u32, layout: Layout) -> Result<Work, Box<dyn Erro
         });
     }
     let mut recorder = Recorder::new(format);
-    let mut line = Vec::with_capacity(4096);
+    let mut line = Buffer::with_capacity(4096);
     let time = Timestamp {
         unix_nanos: 1_525_511_107_123_456_789,
         utc_offset: 0,

@@ -116,7 +116,7 @@ pub use udp::Udp;
 pub use vlan::Vlan;
 
 use layer::Layer;
-use room::Room;
+use room::{Append, Room};
 use text::{Comma, Sink, Text};
 
 /// Whether payload is written (see the [crate documentation](crate#payload)).
@@ -196,8 +196,8 @@ impl<'a> Packet<'a> {
 
     /// Appends Neutron's text of the frame, as it is after `pkt=`: one line of
     /// printable ASCII, empty for a frame of zeros.
-    pub fn write_text(&self, payload: Payload, out: &mut Vec<u8>) {
-        room::append(out, TEXT_BYTES, |room| self.write_text_in(payload, room));
+    pub fn write_text(&self, payload: Payload, out: &mut impl Append) {
+        out.append_with(TEXT_BYTES, |room| self.write_text_in(payload, room));
     }
 
     /// As [`write_text`](Self::write_text), into room that is there.

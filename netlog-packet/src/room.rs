@@ -37,23 +37,116 @@ pub enum Ipv6Style {
     InetNtop,
 }
 
-/// Appends what `write` writes. `write` is called again where it found too little
-/// room, of which there is about `expected` bytes the first time.
-#[inline]
-pub fn append(out: &mut Vec<u8>, expected: usize, mut write: impl FnMut(&mut Room<'_>)) {
-    let start = out.len();
-    let mut len = expected + VALUE;
-    loop {
-        out.resize(start + len, 0);
-        let mut room = Room(out.get_mut(start..).unwrap_or_default());
-        write(&mut room);
-        let left = room.0.len();
-        if left > 0 {
-            out.truncate(start + len - left);
-            return;
+/// What text can be appended to.
+pub trait Append {
+    /// Appends what `write` writes. `write` is called again where it found too little room, of
+    /// which there is about `expected` bytes the first time.
+    fn append_with(&mut self, expected: usize, write: impl FnMut(&mut Room<'_>));
+}
+
+impl Append for Vec<u8> {
+    /// Clears the room first, since a vector's spare memory may hold anything: a [`Buffer`] need
+    /// not.
+    #[inline]
+    fn append_with(&mut self, expected: usize, mut write: impl FnMut(&mut Room<'_>)) {
+        let start = self.len();
+        let mut len = expected + VALUE;
+        loop {
+            self.resize(start + len, 0);
+            if let Some(written) = fill(&mut self[start..], &mut write) {
+                self.truncate(start + written);
+                return;
+            }
+            len *= 2;
         }
-        len *= 2;
     }
+}
+
+/// Text in memory that is cleared only when it is new, and then used again and again.
+#[derive(Clone, Debug, Default)]
+pub struct Buffer {
+    /// All of it was cleared once.
+    memory: Vec<u8>,
+    len: usize,
+}
+
+impl Append for Buffer {
+    #[inline]
+    fn append_with(&mut self, expected: usize, mut write: impl FnMut(&mut Room<'_>)) {
+        let mut len = expected + VALUE;
+        loop {
+            if let Some(written) = fill(self.room(len), &mut write) {
+                self.len += written;
+                return;
+            }
+            len *= 2;
+        }
+    }
+}
+
+impl Buffer {
+    /// With room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self {
+            memory: vec![0; bytes],
+            len: 0,
+        }
+    }
+
+    /// The text.
+    #[inline]
+    pub fn as_slice(&self) -> &[u8] {
+        &self.memory[..self.len]
+    }
+
+    /// How many bytes the text has.
+    #[inline]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no text.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many bytes there is memory for.
+    pub const fn capacity(&self) -> usize {
+        self.memory.len()
+    }
+
+    /// Takes all text out, and keeps the memory.
+    pub const fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Appends bytes.
+    #[inline]
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.room(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    /// What is behind the text: at least so many bytes.
+    #[inline]
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        if self.memory.len() - self.len < len {
+            let doubled = self.memory.len() * 2;
+            self.memory.resize(doubled.max(self.len + len), 0);
+        }
+        &mut self.memory[self.len..]
+    }
+}
+
+/// Has `write` write into memory. Gives the length of the text, or nothing where it found too
+/// little room.
+#[inline]
+fn fill(memory: &mut [u8], write: &mut impl FnMut(&mut Room<'_>)) -> Option<usize> {
+    let len = memory.len();
+    let mut room = Room(memory);
+    write(&mut room);
+    let left = room.0.len();
+    (left > 0).then(|| len - left)
 }
 
 impl Room<'_> {
@@ -402,7 +495,7 @@ mod tests {
 
     fn written(write: impl FnMut(&mut Room<'_>)) -> String {
         let mut out = Vec::new();
-        append(&mut out, 0, write);
+        out.append_with(0, write);
         String::from_utf8(out).unwrap()
     }
 
@@ -446,20 +539,35 @@ mod tests {
     #[test]
     fn too_little_room_is_found_out() {
         for expected in 0..200 {
-            let mut out = b"before ".to_vec();
-            append(&mut out, expected, |to| {
+            let write = |to: &mut Room<'_>| {
                 to.number("a label, ", 1_234_567_890);
                 to.mac(" and ", "'", MacAddr([1, 2, 3, 4, 5, 6]));
                 to.put(" and text that is longer than the room that a value takes");
-            });
-            assert_eq!(
-                str::from_utf8(&out),
-                Ok(
-                    "before a label, 1234567890 and '01:02:03:04:05:06' and text that is longer \
-                    than the room that a value takes"
-                )
+            };
+            let text = Ok(
+                "before a label, 1234567890 and '01:02:03:04:05:06' and text that is longer \
+                than the room that a value takes",
             );
+            let mut out = b"before ".to_vec();
+            out.append_with(expected, write);
+            assert_eq!(str::from_utf8(&out), text);
+            let mut out = Buffer::with_capacity(expected);
+            out.extend_from_slice(b"before ");
+            out.append_with(expected, write);
+            assert_eq!(str::from_utf8(out.as_slice()), text);
         }
+    }
+
+    #[test]
+    fn what_a_buffer_had_before_is_not_seen() {
+        let mut out = Buffer::default();
+        out.extend_from_slice(b"something long");
+        let capacity = out.capacity();
+        out.clear();
+        assert!(out.is_empty());
+        out.extend_from_slice(b"short");
+        assert_eq!((out.as_slice(), out.len()), (&b"short"[..], 5));
+        assert_eq!(out.capacity(), capacity);
     }
 
     proptest! {

@@ -237,7 +237,7 @@ mod tests {
 
     use super::*;
     use crate::Payload;
-    use crate::room::append;
+    use crate::room::Append;
     use crate::text::Text;
 
     proptest! {
@@ -260,12 +260,12 @@ mod tests {
             let (tcp, ..) = Tcp::decode(&segment).unwrap();
 
             let (mut whole, mut list) = (Vec::new(), Vec::new());
-            append(&mut whole, 0, |room| {
+            whole.append_with(0, |room| {
                 let mut text = Text::new(room.take(), Payload::Include);
                 tcp.write(&mut text);
                 *room = text.into_room();
             });
-            append(&mut list, 0, |room| {
+            list.append_with(0, |room| {
                 let mut text = Text::new(room.take(), Payload::Include);
                 write_option_list(&option, &mut text);
                 *room = text.into_room();

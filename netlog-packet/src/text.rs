@@ -211,7 +211,7 @@ static ESCAPED: [([u8; 4], u8); 256] = {
 
 #[cfg(test)]
 mod tests {
-    use crate::room::append;
+    use crate::room::Append;
 
     #[test]
     fn bytes_literals() {
@@ -228,7 +228,7 @@ mod tests {
             ),
         ] {
             let mut out = Vec::new();
-            append(&mut out, 0, |room| super::literal(room, bytes));
+            out.append_with(0, |room| super::literal(room, bytes));
             assert_eq!(str::from_utf8(&out), Ok(literal));
         }
     }

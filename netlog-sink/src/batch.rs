@@ -1,5 +1,7 @@
 //! Finished lines on their way to a sink.
 
+use netlog_packet::room::Buffer;
+
 /// Records, one a line, each ended by `'\n'`, with a mark of how far they have been delivered.
 ///
 /// The pipeline fills a batch with [`push`](Self::push); a [`Sink`](crate::Sink) takes
@@ -10,7 +12,7 @@
 /// hear of when its fate is known. Records of one account that follow each other share one entry.
 #[derive(Debug, Default)]
 pub struct Batch {
-    bytes: Vec<u8>,
+    bytes: Buffer,
     records: u64,
     runs: Vec<Run>,
     /// The run that the next record to settle is in, and how many records of it are settled.
@@ -34,13 +36,13 @@ impl Batch {
     /// An empty batch with room for `bytes` bytes.
     pub fn with_capacity(bytes: usize) -> Self {
         Self {
-            bytes: Vec::with_capacity(bytes),
+            bytes: Buffer::with_capacity(bytes),
             ..Self::default()
         }
     }
 
     /// Adds one record of account 0; [`push_for`](Self::push_for) says how.
-    pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    pub fn push(&mut self, write: impl FnOnce(&mut Buffer)) {
         self.push_for(0, write);
     }
 
@@ -49,13 +51,17 @@ impl Batch {
     ///
     /// `write` must not append a newline in any other place, and must leave what the buffer
     /// already holds.
-    pub fn push_for(&mut self, account: u64, write: impl FnOnce(&mut Vec<u8>)) {
+    pub fn push_for(&mut self, account: u64, write: impl FnOnce(&mut Buffer)) {
         let start = self.bytes.len();
         write(&mut self.bytes);
-        if self.bytes.len() == start || self.bytes.last() != Some(&b'\n') {
-            self.bytes.push(b'\n');
+        if self.bytes.as_slice()[start..].last() != Some(&b'\n') {
+            self.bytes.extend_from_slice(b"\n");
         }
-        debug_assert_eq!(newlines(&self.bytes[start..]), 1, "a record is one line");
+        debug_assert_eq!(
+            newlines(&self.bytes.as_slice()[start..]),
+            1,
+            "a record is one line"
+        );
         self.records += 1;
         self.rest += 1;
         match self.runs.last_mut() {
@@ -69,7 +75,7 @@ impl Batch {
 
     /// All lines, delivered or not.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_slice()
     }
 
     /// How many records it holds, delivered or not.
@@ -92,7 +98,7 @@ impl Batch {
 
     /// The bytes not yet delivered.
     pub fn rest(&self) -> &[u8] {
-        self.bytes.get(self.offset..).unwrap_or_default()
+        self.bytes().get(self.offset..).unwrap_or_default()
     }
 
     /// How many records are not yet delivered to their end.
@@ -248,7 +254,7 @@ mod tests {
     fn accounts_are_settled_in_the_order_of_the_records() {
         let mut batch = Batch::default();
         for account in [7, 7, 7, 8, 7] {
-            batch.push_for(account, |bytes| bytes.push(b'x'));
+            batch.push_for(account, |bytes| bytes.extend_from_slice(b"x"));
         }
         let mut settle = |records| batch.settle(records).collect::<Vec<_>>();
         assert_eq!(settle(0), []);
@@ -256,7 +262,7 @@ mod tests {
         assert_eq!(settle(2), [(7, 1), (8, 1)]);
         assert_eq!(settle(9), [(7, 1)]);
         batch.clear();
-        batch.push(|bytes| bytes.push(b'x'));
+        batch.push(|bytes| bytes.extend_from_slice(b"x"));
         assert_eq!(batch.settle(1).collect::<Vec<_>>(), [(0, 1)]);
     }
 

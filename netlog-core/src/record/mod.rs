@@ -16,7 +16,7 @@ mod timestamp;
 
 use std::fmt;
 
-use netlog_packet::room::{self, Room};
+use netlog_packet::room::{Append, Room};
 use netlog_packet::{Packet, Payload};
 use uuid::Uuid;
 
@@ -192,7 +192,7 @@ impl Default for Format {
 impl Format {
     /// The part of a record that says who logs it, up to the id of the port.
     pub fn head(self, scope: &Scope<'_>, out: &mut Vec<u8>) {
-        room::append(out, PART_BYTES, |out| match self.layout {
+        out.append_with(PART_BYTES, |out| match self.layout {
             Layout::Text | Layout::Neutron => text::head(scope, out),
             Layout::Json => json::head(scope, out),
             Layout::Ecs => ecs::head(scope, out),
@@ -203,7 +203,7 @@ impl Format {
     /// The part of a record that goes on behind the id of the port, and says why the firewall did
     /// it.
     pub fn tail(self, direction: Direction, verdict: &Verdict<'_>, out: &mut Vec<u8>) {
-        room::append(out, PART_BYTES, |out| match self.layout {
+        out.append_with(PART_BYTES, |out| match self.layout {
             Layout::Text if self.extra_fields => text::tail(direction, verdict, out),
             Layout::Text | Layout::Neutron => {}
             Layout::Json => json::tail(direction, verdict, out),
@@ -253,11 +253,11 @@ impl Recorder {
         time: Timestamp,
         prefix: &Prefix<'_>,
         packet: &Packet<'_>,
-        out: &mut Vec<u8>,
+        out: &mut impl Append,
     ) {
         let Prefix { head, port, tail } = prefix;
         let expected = head.len() + port.len() + tail.len() + HEADERS_BYTES;
-        room::append(out, expected, |room| {
+        out.append_with(expected, |room| {
             let mut out = room.take();
             self.write_time(Some(time), &mut out);
             out.bytes(head);
@@ -276,9 +276,9 @@ impl Recorder {
         &mut self,
         time: Option<Timestamp>,
         packet: &Packet<'_>,
-        out: &mut Vec<u8>,
+        out: &mut impl Append,
     ) {
-        room::append(out, HEADERS_BYTES, |room| {
+        out.append_with(HEADERS_BYTES, |room| {
             self.write_time(time, room);
             match self.format.layout {
                 Layout::Text | Layout::Neutron | Layout::Json => {}

@@ -99,14 +99,14 @@ impl Put for Room<'_> {
 mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 
-    use netlog_packet::room::append;
+    use netlog_packet::room::Append;
     use proptest::prelude::*;
 
     use super::*;
 
     fn put(with: impl FnMut(&mut Room<'_>)) -> String {
         let mut out = Vec::new();
-        append(&mut out, 0, with);
+        out.append_with(0, with);
         String::from_utf8(out).unwrap()
     }
 

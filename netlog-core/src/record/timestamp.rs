@@ -159,13 +159,13 @@ const fn abbreviation(month: Month) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use netlog_packet::room::append;
+    use netlog_packet::room::Append;
 
     use super::*;
 
     fn written(style: TimestampStyle, unix_nanos: i64, utc_offset: i32) -> String {
         let mut out = Vec::new();
-        append(&mut out, 0, |room| {
+        out.append_with(0, |room| {
             let time = Timestamp {
                 unix_nanos,
                 utc_offset,
@@ -208,7 +208,7 @@ mod tests {
         let mut clock = Clock::new(TimestampStyle::Rfc3164);
         let mut line = |unix_nanos, utc_offset| {
             let mut out = Vec::new();
-            append(&mut out, 0, |room| {
+            out.append_with(0, |room| {
                 let time = Timestamp {
                     unix_nanos,
                     utc_offset,
