@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use clap::ValueEnum;
 use netlog_agent::clock;
-use netlog_agent::pipeline::{Parts, Pipeline};
+use netlog_agent::pipeline::{Group, Parts, Pipeline};
 use netlog_core::classify::{Observation, Scratch};
 use netlog_core::flow::Cookie;
 use netlog_core::ledger::Ledger;
@@ -313,8 +313,11 @@ fn pipeline(input: Input, ports: u32, layout: Layout) -> Result<Work, Box<dyn Er
     let mut work = pieces(input.stream, true, move |bytes| {
         let now = clock::monotonic();
         pipeline.begin(now);
-        let handled =
-            connection.handle_input(bytes, now, &mut |packet| pipeline.packet_in(&packet));
+        let mut group = Group::default();
+        let handled = connection.handle_input(bytes, now, &mut |packet| {
+            pipeline.packet_in(&packet, &mut group);
+        });
+        pipeline.work_off(&mut group);
         assert_eq!(handled, Ok(bytes.len()));
         pipeline.tick();
     });

@@ -8,6 +8,7 @@
 use uuid::Uuid;
 
 use crate::plan::PortPlan;
+use crate::rule::Direction;
 
 /// What a log flow reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,6 +40,15 @@ impl FlowKind {
     pub const fn index(self) -> usize {
         // Kinds are numbered from 1.
         self as usize - 1
+    }
+
+    /// The direction of the sessions that it reports as accepted by the port; `None` for drops.
+    pub const fn accepts(self) -> Option<Direction> {
+        match self {
+            Self::EgressAccept | Self::SameHostAccept => Some(Direction::Egress),
+            Self::IngressAccept => Some(Direction::Ingress),
+            Self::Drop | Self::SameHostDrop => None,
+        }
     }
 
     /// The kind with this number.

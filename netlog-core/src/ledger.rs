@@ -68,11 +68,9 @@ impl Tally {
     }
 }
 
-/// What became of events that some log object wants.
-///
-/// All of it is in one cache line, so that counting costs the same with any number of ports.
+/// What became of events that some log object wants. What is counted for every event comes first.
 #[derive(Debug, Default)]
-#[repr(align(64))]
+#[repr(C)]
 pub struct EventCounters {
     /// All of them.
     pub total: Counter,
@@ -172,11 +170,15 @@ impl EventFigures {
 }
 
 /// What became of one port's packet-ins and events.
+///
+/// What is counted for every packet-in fills one cache line, so that counting costs the same with
+/// any number of ports, and is not in one with what the sink's thread counts.
 #[derive(Debug, Default)]
+#[repr(C, align(64))]
 pub struct PortCounters {
+    received: [Counter; FlowKind::ALL.len()],
     /// The port's events.
     pub events: EventCounters,
-    received: [Counter; FlowKind::ALL.len()],
     /// Events that the known rules still did not explain after a time of grace: accepted
     /// sessions that no rule allows, and dropped packets that a rule allows.
     pub drifted: Counter,

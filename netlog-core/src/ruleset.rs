@@ -27,6 +27,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
+use std::hint::black_box;
 use std::net::IpAddr;
 
 use foldhash::fast::FixedState;
@@ -682,6 +683,28 @@ impl<A: Address> FamilyIndex<A> {
         });
     }
 
+    /// The rules of a protocol.
+    #[inline]
+    fn by_port(&self, protocol: Option<u8>) -> Option<&ByPort<A>> {
+        let protocol = protocol?;
+        let at = self.protocols.iter().position(|known| *known == protocol);
+        self.by_port.get(at?)
+    }
+
+    /// The number of the piece of port ranges that a packet is in.
+    #[inline]
+    fn piece(&self, asked: &Question) -> Option<usize> {
+        let by_port = self.by_port(asked.protocol)?;
+        by_port.starts.up_to(asked.selector?).checked_sub(1)
+    }
+
+    /// The first rule of that piece.
+    #[inline]
+    fn first_of_piece(&self, asked: &Question) -> Option<u32> {
+        let cells = &self.by_port(asked.protocol)?.cells;
+        Some(cells.get(self.piece(asked)?)?.first?.rule)
+    }
+
     /// Calls `found` for each remote side that allows the packet, with its first entry, a slice
     /// that begins with the rest of them, and the length of the remote prefix by which it does.
     fn each(
@@ -692,11 +715,7 @@ impl<A: Address> FamilyIndex<A> {
         mut found: impl FnMut(&Entry<A>, &[Entry<A>], u8),
     ) {
         self.each_of_cell(&self.any, remote, asked, sets, &mut found);
-        let by_port = asked.protocol.and_then(|protocol| {
-            let at = self.protocols.iter().position(|known| *known == protocol);
-            self.by_port.get(at?)
-        });
-        let Some(by_port) = by_port else {
+        let Some(by_port) = self.by_port(asked.protocol) else {
             return;
         };
         self.each_of_cell(&by_port.bare, remote, asked, sets, &mut found);
@@ -831,6 +850,31 @@ impl RuleIndex {
     #[inline]
     pub(crate) fn id(&self, by: Match) -> Option<&Uuid> {
         self.rules.get(by.rule() as usize).map(|rule| &rule.id)
+    }
+
+    /// Whether there are so many rules that no cache holds those of many groups.
+    #[inline]
+    pub(crate) const fn is_large(&self) -> bool {
+        self.rules.len() >= 32
+    }
+
+    /// Reads what tells in which piece of the port ranges a packet is: what [`best`](Self::best)
+    /// has to wait for first.
+    #[inline]
+    pub(crate) fn fetch_piece(&self, asked: &Question) {
+        black_box(match asked.remote {
+            IpAddr::V4(_) => self.v4.piece(asked),
+            IpAddr::V6(_) => self.v6.piece(asked),
+        });
+    }
+
+    /// Reads the cell of that piece: what `best` has to wait for next.
+    #[inline]
+    pub(crate) fn fetch_cell(&self, asked: &Question) {
+        black_box(match asked.remote {
+            IpAddr::V4(_) => self.v4.first_of_piece(asked),
+            IpAddr::V6(_) => self.v6.first_of_piece(asked),
+        });
     }
 
     /// The most specific rule that allows the packet.

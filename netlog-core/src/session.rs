@@ -23,6 +23,7 @@
 //! event too many, never one too few.
 
 use std::hash::{Hash, Hasher};
+use std::hint::black_box;
 use std::time::Duration;
 
 use foldhash::SharedSeed;
@@ -95,6 +96,10 @@ impl SessionKey {
     const fn slot(&self) -> Slot {
         (self.rest >> 96) as Slot
     }
+
+    const fn is_egress(&self) -> bool {
+        self.rest >> 16 & 1 == 1
+    }
 }
 
 /// What the table knows of a session.
@@ -106,6 +111,22 @@ pub enum Seen {
     FirstEvicting,
     /// It was seen within the idle time: the packet folds into the first.
     Again,
+}
+
+/// Where a [table](SessionTable) keeps a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    key: SessionKey,
+    set: usize,
+    tag: u16,
+}
+
+impl Place {
+    /// The port and the direction of the session.
+    #[inline]
+    pub const fn is_of(&self, slot: Slot, direction: Direction) -> bool {
+        self.key.slot() == slot && self.key.is_egress() == matches!(direction, Direction::Egress)
+    }
 }
 
 /// What has to be looked at of a set's entries before one is found: a cache line.
@@ -160,18 +181,40 @@ impl SessionTable {
         }
     }
 
-    /// Looks a session up and remembers it as seen at `now`, a time since any fixed moment.
-    pub fn see(&mut self, key: &SessionKey, now: Duration) -> Seen {
+    /// Where the table keeps a session, or would keep it.
+    #[inline]
+    pub fn place(&self, key: SessionKey) -> Place {
         let mut hasher = FoldHasher::with_seed(self.seed, &self.seeds);
         key.hash(&mut hasher);
         let hash = hasher.finish();
-        let now = ticks(now);
         #[expect(
             clippy::cast_possible_truncation,
             reason = "any bits of the hash will do"
         )]
         let (tag, at) = ((hash >> 48) as u16 | 1, hash as usize);
-        let at = at & (self.sets.len() - 1);
+        let set = at & (self.sets.len() - 1);
+        Place { key, set, tag }
+    }
+
+    /// Reads what [`see`](Self::see) will look at first for each of these sessions. It changes
+    /// nothing but the processor's caches: reads that do not wait for each other take little more
+    /// time together than one alone.
+    #[inline]
+    pub fn fetch<'a>(&self, places: impl Iterator<Item = &'a Place>) {
+        for place in places {
+            black_box(self.sets[place.set].tags[0]);
+        }
+    }
+
+    /// Looks a session up and remembers it as seen at `now`, a time since any fixed moment.
+    pub fn see(&mut self, key: &SessionKey, now: Duration) -> Seen {
+        self.see_at(&self.place(*key), now)
+    }
+
+    /// [`see`](Self::see) of a session whose place is known.
+    pub fn see_at(&mut self, place: &Place, now: Duration) -> Seen {
+        let Place { key, set: at, tag } = place;
+        let (at, tag, now) = (*at, *tag, ticks(now));
         let (set, keys) = (&mut self.sets[at], &mut self.keys[at]);
 
         let live = |set: &Set, way: usize| {

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
+use arrayvec::ArrayVec;
 use netlog_core::classify::{Classified, Observation, Scratch, Tables};
 use netlog_core::drift::{Drift, DriftReports, DriftWatch};
 use netlog_core::flow::Cookie;
 use netlog_core::ledger::audience::Audience;
 use netlog_core::ledger::{Account, Ledger};
 use netlog_core::record::{Action, Recorder, Timestamp};
-use netlog_core::session::{Seen, SessionKey, SessionTable};
+use netlog_core::session::{Place, Seen, SessionKey, SessionTable};
 use netlog_ofp::{Field, PacketIn};
-use netlog_packet::Packet;
+use netlog_packet::{Packet, Summary};
 use netlog_ratelimit::{Admission, Limiter, Limits};
 use netlog_sink::{Accounts, Batch, Fate, Handle, Settled};
 
@@ -26,6 +27,9 @@ const BATCH_BYTES: usize = 64 * 1024;
 
 /// A batch goes to the sink at the latest this long after its first record.
 const BATCH_AGE: Duration = Duration::from_millis(50);
+
+/// So many packet-ins are looked up together.
+const GROUP: usize = 16;
 
 /// What a pipeline is made of.
 #[derive(Debug)]
@@ -51,6 +55,22 @@ struct Queued {
     account: Account,
     record: Vec<u8>,
 }
+
+/// A packet-in, read and not yet worked on.
+struct Arrival<'a> {
+    seen: Observation,
+    packet: Packet<'a>,
+    summary: Summary,
+    /// The session that its event is about, where one flow tells of one session.
+    place: Option<Place>,
+}
+
+/// Packet-ins of one read, in the order in which they came, that are worked on together.
+///
+/// What has to be looked up for them is read before any is worked on, so that the processor fetches
+/// for all of them at once what its caches do not hold.
+#[derive(Default)]
+pub struct Group<'a>(ArrayVec<Arrival<'a>, GROUP>);
 
 /// The pipeline of one bridge.
 pub struct Pipeline {
@@ -152,13 +172,36 @@ impl Pipeline {
         }
     }
 
-    /// Takes one packet-in.
-    pub fn packet_in(&mut self, message: &PacketIn<'_>) {
+    /// Takes a packet-in into the group, and works the group off when it is full.
+    pub fn packet_in<'a>(&mut self, message: &PacketIn<'a>, group: &mut Group<'a>) {
+        if let Some(arrival) = self.decode(message) {
+            group.0.push(arrival);
+            if group.0.is_full() {
+                self.work_off(group);
+            }
+        }
+    }
+
+    /// Works off what is left of the packet-ins of a read.
+    pub fn work_off(&mut self, group: &mut Group<'_>) {
+        let Group(arrivals) = group;
+        let tables = self.tables.load();
+        tables.fetch(arrivals.iter().map(|it| (&it.seen, &it.summary)));
+        let places = arrivals.iter().filter_map(|arrival| arrival.place.as_ref());
+        self.sessions.fetch(places);
+        for arrival in arrivals.drain(..) {
+            self.take(&arrival);
+        }
+    }
+
+    /// Reads a packet-in, and works out which session it will be asked for; `None` for one of an
+    /// unknown flow.
+    fn decode<'a>(&self, message: &PacketIn<'a>) -> Option<Arrival<'a>> {
         let ledger = &*self.ledger;
         ledger.received.add(1);
         let Some(cookie) = Cookie::from_bits(message.cookie) else {
             ledger.unknown_flow.add(1);
-            return;
+            return None;
         };
         let seen = Observation {
             cookie,
@@ -173,7 +216,25 @@ impl Pipeline {
         };
         let packet = Packet::decode(message.data);
         let summary = packet.summary();
+        let direction = cookie.kind.accepts();
+        let key = direction.and_then(|of| SessionKey::new(cookie.slot, of, &summary));
+        Some(Arrival {
+            seen,
+            packet,
+            summary,
+            place: key.map(|key| self.sessions.place(key)),
+        })
+    }
 
+    /// Takes one packet-in.
+    fn take(&mut self, arrival: &Arrival<'_>) {
+        let Arrival {
+            seen,
+            packet,
+            summary,
+            place,
+        } = arrival;
+        let ledger = &*self.ledger;
         let Self {
             now,
             time,
@@ -191,12 +252,17 @@ impl Pipeline {
         let (now, time) = (*now, *time);
         let tables = tables.load();
         drift.tables(tables, now);
-        let classified = tables.classify(&seen, &summary, scratch, |event| {
+        let classified = tables.classify(seen, summary, scratch, |event| {
             event.count(|events| &events.total);
+            let expected = place.filter(|place| place.is_of(event.slot, event.direction));
+            let place = || {
+                let key = SessionKey::new(event.slot, event.direction, summary)?;
+                Some(sessions.place(key))
+            };
             if event.action == Action::Accept
-                && let Some(key) = SessionKey::new(event.slot, event.direction, &summary)
+                && let Some(place) = expected.or_else(place)
             {
-                match sessions.see(&key, now) {
+                match sessions.see_at(&place, now) {
                     Seen::First => {}
                     Seen::FirstEvicting => ledger.sessions_evicted.add(1),
                     Seen::Again => {
@@ -215,12 +281,12 @@ impl Pipeline {
             if limiter.limits().is_none() && limiter.queued() == 0 {
                 event.count(|events| &events.recorded);
                 batch.push_for(event.account().to_bits(), |out| {
-                    recorder.write(time, &event.prefix, &packet, out);
+                    recorder.write(time, &event.prefix, packet, out);
                 });
                 return;
             }
             let mut record = spare.pop().unwrap_or_default();
-            recorder.write(time, &event.prefix, &packet, &mut record);
+            recorder.write(time, &event.prefix, packet, &mut record);
             let account = event.account();
             let queued = Queued { account, record };
             let refused = match limiter.admit(event.slot, queued, now) {
@@ -251,8 +317,8 @@ impl Pipeline {
                 ledger.unknown_flow.add(1);
                 // The last packet-ins of a port that is not logged any more. The lock is one
                 // that only new ports contend for.
-                if let Some(port) = ledger.known_port(cookie.slot) {
-                    port.received(cookie.kind).add(1);
+                if let Some(port) = ledger.known_port(seen.cookie.slot) {
+                    port.received(seen.cookie.kind).add(1);
                 }
             }
         }

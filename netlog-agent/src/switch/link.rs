@@ -88,11 +88,11 @@ impl Link {
     }
 
     /// Takes what was read from the socket.
-    pub(super) fn take(
+    pub(super) fn take<'a>(
         &mut self,
-        input: &mut Input,
+        input: &'a mut Input,
         now: Duration,
-        sink: &mut impl FnMut(PacketIn<'_>),
+        sink: &mut impl FnMut(PacketIn<'a>),
     ) -> Result<(), Lost> {
         let bytes = input.behind(&self.kept);
         let consumed = self.connection.handle_input(bytes, now, sink)?;

@@ -20,7 +20,7 @@ use super::link::{Link, Lost, RECONNECT, Woken, wait};
 use super::reader::{Inputs, Stopped, reader};
 use super::{Board, Packets, Priority};
 use crate::clock;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Group, Pipeline};
 
 /// After this long without anything read, the switch has nothing more, and no record waits for the
 /// next. Longer than packet-ins gather for.
@@ -136,7 +136,13 @@ impl Thread {
                     let now = clock::monotonic();
                     let pipeline = &mut self.pipeline;
                     pipeline.begin(now);
-                    link.take(&mut input, now, &mut |packet| pipeline.packet_in(&packet))?;
+                    let mut group = Group::default();
+                    let taken = link.take(&mut input, now, &mut |packet| {
+                        pipeline.packet_in(&packet, &mut group);
+                    });
+                    pipeline.work_off(&mut group);
+                    drop(group);
+                    taken?;
                     inputs.give_back(input);
                     self.pipeline.tick();
                     pause = Some(now + PAUSE);

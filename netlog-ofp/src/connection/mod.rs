@@ -306,11 +306,11 @@ impl Connection {
     /// most, so a buffer of 64 KiB always makes progress.
     ///
     /// After an error the connection has ended.
-    pub fn handle_input(
+    pub fn handle_input<'a>(
         &mut self,
-        input: &[u8],
+        input: &'a [u8],
         now: Duration,
-        sink: &mut impl FnMut(PacketIn<'_>),
+        sink: &mut impl FnMut(PacketIn<'a>),
     ) -> Result<usize, ConnectionError> {
         if self.state == State::Closed {
             return Err(ConnectionError::Closed);
@@ -504,11 +504,11 @@ impl Connection {
     }
 
     #[inline]
-    fn handle_message(
+    fn handle_message<'a>(
         &mut self,
-        message: RawMessage<'_>,
+        message: RawMessage<'a>,
         now: Duration,
-        sink: &mut impl FnMut(PacketIn<'_>),
+        sink: &mut impl FnMut(PacketIn<'a>),
     ) -> Result<(), ConnectionError> {
         match PacketIn::parse(message) {
             Ok(Some(packet)) => {
