@@ -13,7 +13,7 @@
 //! - Digits come from a table of octets, or eight at once from multiplications.
 //!
 //! A piece that does not fit leaves no room at all, so that the end is known
-//! without a look at every step, and [`append`] tries again with more.
+//! without a look at every step, and [`Append`] tries again with more.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::{fmt, mem};
