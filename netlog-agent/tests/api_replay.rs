@@ -48,12 +48,13 @@ struct Exchange {
 }
 
 /// Where Neutron itself fails with 500, and netlog does not: group, case, our status, our error's
-/// type or "", and why.
-const NEUTRON_FAILS: [(&str, &str, u16, &str, &str); 8] = [
+/// type and message or "", and why.
+const NEUTRON_FAILS: [(&str, &str, u16, &str, &str, &str); 8] = [
     (
         "loggable-resources",
         "list ?limit=1",
         200,
+        "",
         "",
         "Neutron wants an id to page by; the type serves",
     ),
@@ -62,6 +63,7 @@ const NEUTRON_FAILS: [(&str, &str, u16, &str, &str); 8] = [
         "show one",
         404,
         "HTTPNotFound",
+        "The resource could not be found.",
         "there is no such page",
     ),
     (
@@ -69,6 +71,7 @@ const NEUTRON_FAILS: [(&str, &str, u16, &str, &str); 8] = [
         "DELETE",
         405,
         "HTTPMethodNotAllowed",
+        MALFORMED,
         "types are not deleted",
     ),
     (
@@ -76,6 +79,7 @@ const NEUTRON_FAILS: [(&str, &str, u16, &str, &str); 8] = [
         "body array",
         400,
         "HTTPBadRequest",
+        "Resource body required",
         "an empty list is no body",
     ),
     (
@@ -83,6 +87,7 @@ const NEUTRON_FAILS: [(&str, &str, u16, &str, &str); 8] = [
         "body plural",
         400,
         "HTTPBadRequest",
+        "Unable to find 'log' in request body",
         "there is no bulk update",
     ),
     (
@@ -90,12 +95,14 @@ const NEUTRON_FAILS: [(&str, &str, u16, &str, &str); 8] = [
         "If-Match on POST",
         400,
         "BadRequest",
+        "Bad if-match request: What is being created has no revision to be matched.",
         "what is being created has no revision",
     ),
     (
         "policy",
         "role=manager loggable-resources",
         200,
+        "",
         "",
         "Neutron compares projects that types do not have; who may create logs may see the types",
     ),
@@ -104,9 +111,14 @@ const NEUTRON_FAILS: [(&str, &str, u16, &str, &str); 8] = [
         "role=manager,member,reader loggable-resources",
         200,
         "",
+        "",
         "as for role=manager",
     ),
 ];
+
+/// What a path says to a method that it does not take.
+const MALFORMED: &str = "The server could not comply with the request since it is either malformed \
+                         or otherwise incorrect.";
 
 /// Where Neutron leaves disabled log objects of what is deleted. Here they go with the group or
 /// the port, so that nothing dangles: the list lacks them, and nothing is there to be enabled.
@@ -501,8 +513,8 @@ async fn ask(server: Router, request: Request<Body>) -> Answer {
 enum Comparison {
     /// With what was recorded.
     Equal,
-    /// With the status and the type of [`NEUTRON_FAILS`].
-    NeutronFails(u16, &'static str),
+    /// With the status, the type and the message of [`NEUTRON_FAILS`].
+    NeutronFails(u16, &'static str, &'static str),
     /// With what was recorded, less the log objects that dangle.
     Dangling,
     /// It is refused, and then done to the file.
@@ -516,7 +528,7 @@ impl Comparison {
             .iter()
             .find(|listed| (listed.0, listed.1) == (group, case));
         match fails {
-            Some(&(_, _, status, kind, _)) => Self::NeutronFails(status, kind),
+            Some(&(_, _, status, kind, told, _)) => Self::NeutronFails(status, kind, told),
             None if group != "cascade" => Self::Equal,
             None if DANGLING.contains(&case) => Self::Dangling,
             None if INVENTORY_WRITES.contains(&case) => Self::InventoryWrite,
@@ -580,11 +592,12 @@ async fn every_recorded_exchange_is_answered_as_neutron_does() {
                 dangling += 1;
                 without_dangling(exchange)
             }
-            Comparison::NeutronFails(status, kind) => {
+            Comparison::NeutronFails(status, kind, message) => {
                 fails += 1;
                 assert_eq!(exchange.status, 500, "{label}");
-                let ours = answer.body["NeutronError"]["type"].as_str();
-                if (answer.status, ours.unwrap_or_default()) != (status, kind) {
+                let error = &answer.body["NeutronError"];
+                let ours = |name: &str| error[name].as_str().unwrap_or_default();
+                if (answer.status, ours("type"), ours("message")) != (status, kind, message) {
                     let Answer { status, body, .. } = answer;
                     differences.push(format!("{label}: answered {status} {body}"));
                 }

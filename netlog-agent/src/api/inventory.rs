@@ -223,17 +223,25 @@ impl Api {
         if request.method == Method::HEAD {
             return Reply::head_not_allowed();
         }
-        if request.method != Method::GET {
-            return Reply::fault(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "HTTPMethodNotAllowed",
-                format_args!("{path} are read from the inventory and cannot be changed here."),
-            );
-        }
         let inventory = self.inventory.load();
         let mut objects = (kind.objects)(&inventory);
         objects.iter_mut().for_each(name_project_twice);
         objects.retain(|object| kind.exists(context, &inventory, object));
+        let exists = |id: &str| objects.iter().any(|object| object["id"] == *id);
+        match (&request.method, id) {
+            (&Method::GET, _) => {}
+            (&Method::DELETE, None) => return kind.missing("None"),
+            (&Method::PUT | &Method::DELETE, Some(id)) if !exists(id) => return kind.missing(id),
+            // The file says what there is, and whoever writes it: two hands would lose changes.
+            (&Method::POST, None) | (&Method::PUT | &Method::DELETE, _) => {
+                return Reply::fault(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "HTTPMethodNotAllowed",
+                    format_args!("{path} are read from the inventory and cannot be changed here."),
+                );
+            }
+            _ => return Reply::method_not_allowed(),
+        }
         let allowed =
             |object: &Value| self.allows(context, kind.rule, &kind.target(&inventory, object));
         let Some(id) = id else {

@@ -320,6 +320,63 @@ fn what_is_not_recorded_is_answered_as_neutron_does() {
         |value: &str| format!("Invalid input for name. Reason: '{value}' is not a valid string.");
     let bad = "HTTPBadRequest";
     let rows = [
+        // The inventory is not written; what is not there is not found first.
+        (
+            "DELETE",
+            "/v2.0/ports",
+            String::new(),
+            404,
+            "PortNotFound",
+            "Port None could not be found.".to_owned(),
+        ),
+        (
+            "DELETE",
+            "/v2.0/ports/nope",
+            String::new(),
+            404,
+            "PortNotFound",
+            "Port nope could not be found.".to_owned(),
+        ),
+        (
+            "PUT",
+            "/v2.0/security-groups/nope",
+            r#"{"security_group": {}}"#.to_owned(),
+            404,
+            "SecurityGroupNotFound",
+            "Security group nope does not exist".to_owned(),
+        ),
+        (
+            "DELETE",
+            "/v2.0/security-groups/5e000000-0000-4000-8000-000000000001",
+            String::new(),
+            405,
+            "HTTPMethodNotAllowed",
+            "security-groups are read from the inventory and cannot be changed here.".to_owned(),
+        ),
+        (
+            "PUT",
+            "/v2.0/security-groups/5e000000-0000-4000-8000-000000000001",
+            r#"{"security_group": {}}"#.to_owned(),
+            405,
+            "HTTPMethodNotAllowed",
+            "security-groups are read from the inventory and cannot be changed here.".to_owned(),
+        ),
+        (
+            "POST",
+            "/v2.0/security-groups",
+            r#"{"security_group": {}}"#.to_owned(),
+            405,
+            "HTTPMethodNotAllowed",
+            "security-groups are read from the inventory and cannot be changed here.".to_owned(),
+        ),
+        (
+            "PATCH",
+            "/v2.0/security-groups/5e000000-0000-4000-8000-000000000001",
+            String::new(),
+            405,
+            "HTTPMethodNotAllowed",
+            WEBOB.to_owned(),
+        ),
         // Loggable types are not made and not changed, whatever is asked.
         (
             "PUT",
