@@ -223,7 +223,8 @@ impl Api {
         };
         let reply = self.reply_to(&get, caller);
         match reply.status() {
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Reply::nothing().identified(),
+            StatusCode::NOT_FOUND => Reply::nothing(),
+            StatusCode::METHOD_NOT_ALLOWED => Reply::nothing().identified(),
             _ => reply,
         }
     }
