@@ -729,24 +729,15 @@ impl Tables {
             black_box(self.ports.get(seen.cookie.slot).map(|port| port.ofport));
             black_box(self.ports.at(seen.in_port).map(|port| port.ofport));
         }
-        let owners = packets.filter_map(|(seen, packet)| {
-            let owner = self.ports.get(seen.cookie.slot)?;
-            Some((owner, seen.cookie.kind, packet))
-        });
-        for (owner, kind, _) in owners.clone() {
+        for (seen, packet) in packets {
+            let kind = seen.cookie.kind;
+            let Some(owner) = self.ports.get(seen.cookie.slot) else {
+                continue;
+            };
             black_box(owner.counters.received(kind).get());
-        }
-        let rules = owners.filter_map(|(owner, kind, packet)| {
-            let direction = kind.accepts()?;
-            let rules = owner.class.groups.first()?.rules.rules.of(direction);
-            let asked = rules.is_large().then(|| Question::new(packet, direction));
-            Some((rules, asked??))
-        });
-        for (rules, asked) in rules.clone() {
-            rules.fetch_piece(&asked);
-        }
-        for (rules, asked) in rules {
-            rules.fetch_cell(&asked);
+            if let (Some(direction), Some(group)) = (kind.accepts(), owner.class.groups.first()) {
+                group.rules.rules.of(direction).fetch(packet, direction);
+            }
         }
     }
 

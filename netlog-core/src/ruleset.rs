@@ -691,18 +691,11 @@ impl<A: Address> FamilyIndex<A> {
         self.by_port.get(at?)
     }
 
-    /// The number of the piece of port ranges that a packet is in.
-    #[inline]
-    fn piece(&self, asked: &Question) -> Option<usize> {
-        let by_port = self.by_port(asked.protocol)?;
-        by_port.starts.up_to(asked.selector?).checked_sub(1)
-    }
-
-    /// The first rule of that piece.
+    /// The first rule for the port that a packet is to.
     #[inline]
     fn first_of_piece(&self, asked: &Question) -> Option<u32> {
-        let cells = &self.by_port(asked.protocol)?.cells;
-        Some(cells.get(self.piece(asked)?)?.first?.rule)
+        let cell = self.by_port(asked.protocol)?.piece(asked.selector?)?;
+        Some(cell.first?.rule)
     }
 
     /// Calls `found` for each remote side that allows the packet, with its first entry, a slice
@@ -782,6 +775,9 @@ struct Candidate {
     given: bool,
 }
 
+/// From so many rules on, what tells them apart is read ahead.
+const MANY: usize = 32;
+
 /// The rules of one direction of one security group, ready for matching.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RuleIndex {
@@ -852,29 +848,19 @@ impl RuleIndex {
         self.rules.get(by.rule() as usize).map(|rule| &rule.id)
     }
 
-    /// Whether there are so many rules that no cache holds those of many groups.
+    /// Reads what [`best`](Self::best) will have to wait for, where there are so many rules that no
+    /// cache holds those of many groups.
     #[inline]
-    pub(crate) const fn is_large(&self) -> bool {
-        self.rules.len() >= 32
-    }
-
-    /// Reads what tells in which piece of the port ranges a packet is: what [`best`](Self::best)
-    /// has to wait for first.
-    #[inline]
-    pub(crate) fn fetch_piece(&self, asked: &Question) {
-        black_box(match asked.remote {
-            IpAddr::V4(_) => self.v4.piece(asked),
-            IpAddr::V6(_) => self.v6.piece(asked),
-        });
-    }
-
-    /// Reads the cell of that piece: what `best` has to wait for next.
-    #[inline]
-    pub(crate) fn fetch_cell(&self, asked: &Question) {
-        black_box(match asked.remote {
-            IpAddr::V4(_) => self.v4.first_of_piece(asked),
-            IpAddr::V6(_) => self.v6.first_of_piece(asked),
-        });
+    pub(crate) fn fetch(&self, packet: &Summary, direction: Direction) {
+        if self.rules.len() < MANY {
+            return;
+        }
+        if let Some(asked) = Question::new(packet, direction) {
+            black_box(match asked.remote {
+                IpAddr::V4(_) => self.v4.first_of_piece(&asked),
+                IpAddr::V6(_) => self.v6.first_of_piece(&asked),
+            });
+        }
     }
 
     /// The most specific rule that allows the packet.
