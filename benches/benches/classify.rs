@@ -44,8 +44,6 @@ const SMALL: Size = Size {
 
 const GROUPS: u32 = 100;
 const PACKETS: u32 = 1024;
-/// Packets that are looked up together, as the agent's pipeline does.
-const GROUP: usize = 16;
 /// First destination port that a rule allows.
 const FIRST: u16 = 1000;
 /// The most ports that a bridge can number.
@@ -231,7 +229,7 @@ fn measure(c: &mut Criterion, group: &str, size: Size, count: u32) {
     } = size;
     let name = format!("{ports} ports, {rules} rules, {members} members");
     group.bench_function(BenchmarkId::from_parameter(name), |b| {
-        let mut groups = packets.chunks(GROUP).cycle();
+        let mut groups = packets.chunks(Tables::GROUP).cycle();
         b.iter_custom(|events| {
             let begin = clock::monotonic();
             let mut left = events;
@@ -247,7 +245,7 @@ fn measure(c: &mut Criterion, group: &str, size: Size, count: u32) {
                     assert_eq!(classified, Classified::Events(1));
                     assert!(scratch.suspects().is_empty());
                 }
-                left = left.saturating_sub(GROUP as u64);
+                left = left.saturating_sub(group.len() as u64);
             }
             clock::monotonic().saturating_sub(begin)
         });

@@ -27,7 +27,6 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
-use std::hint::black_box;
 use std::net::IpAddr;
 
 use foldhash::fast::FixedState;
@@ -691,11 +690,11 @@ impl<A: Address> FamilyIndex<A> {
         self.by_port.get(at?)
     }
 
-    /// The first rule for the port that a packet is to.
+    /// A part of the cell for the port that a packet is to.
     #[inline]
-    fn first_of_piece(&self, asked: &Question) -> Option<u32> {
+    fn late(&self, asked: &Question) -> Option<&u32> {
         let cell = self.by_port(asked.protocol)?.piece(asked.selector?)?;
-        Some(cell.first?.rule)
+        Some(&cell.table)
     }
 
     /// Calls `found` for each remote side that allows the packet, with its first entry, a slice
@@ -848,18 +847,17 @@ impl RuleIndex {
         self.rules.get(by.rule() as usize).map(|rule| &rule.id)
     }
 
-    /// Reads what [`best`](Self::best) will have to wait for, where there are so many rules that no
-    /// cache holds those of many groups.
+    /// A part of what [`best`](Self::best) will have to wait for, not read yet, where there are so
+    /// many rules that no cache holds those of many groups.
     #[inline]
-    pub(crate) fn fetch(&self, packet: &Summary, direction: Direction) {
+    pub(crate) fn late(&self, packet: &Summary, direction: Direction) -> Option<&u32> {
         if self.rules.len() < MANY {
-            return;
+            return None;
         }
-        if let Some(asked) = Question::new(packet, direction) {
-            black_box(match asked.remote {
-                IpAddr::V4(_) => self.v4.first_of_piece(&asked),
-                IpAddr::V6(_) => self.v6.first_of_piece(&asked),
-            });
+        let asked = Question::new(packet, direction)?;
+        match asked.remote {
+            IpAddr::V4(_) => self.v4.late(&asked),
+            IpAddr::V6(_) => self.v6.late(&asked),
         }
     }
 

@@ -28,9 +28,6 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// A batch goes to the sink at the latest this long after its first record.
 const BATCH_AGE: Duration = Duration::from_millis(50);
 
-/// So many packet-ins are looked up together.
-const GROUP: usize = 16;
-
 /// What a pipeline is made of.
 #[derive(Debug)]
 pub struct Parts {
@@ -70,7 +67,7 @@ struct Arrival<'a> {
 /// What has to be looked up for them is read before any is worked on, so that the processor fetches
 /// for all of them at once what its caches do not hold.
 #[derive(Default)]
-pub struct Group<'a>(ArrayVec<Arrival<'a>, GROUP>);
+pub struct Group<'a>(ArrayVec<Arrival<'a>, { Tables::GROUP }>);
 
 /// The pipeline of one bridge.
 pub struct Pipeline {
