@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{env, fs, thread};
 
@@ -144,8 +145,13 @@ impl Run {
             port_register: 5,
             seed: 7,
         });
-        let tell = |event| {
-            if let Event::Refused { reason } | Event::Detached { reason } = event {
+        // The switch ends when all is done, which is nothing to tell of.
+        let done = Arc::new(AtomicBool::new(false));
+        let is_done = Arc::clone(&done);
+        let tell = move |event| {
+            if let Event::Refused { reason } | Event::Detached { reason } = event
+                && !is_done.load(Ordering::Relaxed)
+            {
                 eprintln!("switch: {reason}");
             }
         };
@@ -175,6 +181,7 @@ impl Run {
                 tenths += 1;
             }
         }
+        done.store(true, Ordering::Relaxed);
         switch.stop();
         worker.flush(PATIENCE)?;
         let cpu = cpu_time().saturating_sub(cpu);
