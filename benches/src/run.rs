@@ -27,7 +27,7 @@ use crate::stages::format;
 use crate::stream::{Mix, Stream};
 
 /// Batches that wait for the sink at most, as in the agent.
-const SINK_QUEUE: usize = 256;
+const SINK_QUEUE: usize = 64;
 
 /// How often the ledger is looked at for the end.
 const POLL: Duration = Duration::from_millis(5);

@@ -45,8 +45,8 @@ use crate::reload::{WatchError, Watcher};
 use crate::store::{Store, StoreError};
 use crate::switch::{Priority, Switch};
 
-/// Batches that wait for the sink at most.
-const SINK_QUEUE: usize = 256;
+/// Batches that wait for the sink at most: 16 MiB.
+const SINK_QUEUE: usize = 64;
 
 /// Entries that wait to be written to the audit log at most.
 const AUDIT_QUEUE: usize = 1024;
