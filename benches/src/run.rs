@@ -8,14 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{env, fs, thread};
 
-use arc_swap::ArcSwap;
 use clap::ValueEnum;
 use netlog_agent::clock;
-use netlog_agent::pipeline::{Parts, Pipeline};
 use netlog_agent::switch::{Event, Priority, Switch};
 use netlog_core::flow::FlowProfile;
 use netlog_core::ledger::Ledger;
-use netlog_core::record::{Layout, Recorder};
+use netlog_core::record::Layout;
 use netlog_ofp::MessageTooLong;
 use netlog_sink::{FileSink, Retry, Worker};
 use rustix::time::{ClockId, clock_gettime};
@@ -133,18 +131,9 @@ impl Run {
 
         let format = format(self.format.layout());
         let ledger = Arc::new(Ledger::default());
-        let tables = site::tables(self.load.ports, format, &ledger)?;
         let worker = Worker::spawn(FileSink::open(&self.to)?, SINK_QUEUE, Retry::default())?;
         let counters = worker.counters();
-        let pipeline = Pipeline::new(Parts {
-            tables: Arc::new(ArcSwap::from_pointee(tables)),
-            ledger: Arc::clone(&ledger),
-            recorder: Recorder::new(format),
-            limits: Arc::default(),
-            sink: worker.handle(),
-            port_register: 5,
-            seed: 7,
-        });
+        let pipeline = site::pipeline(self.load.ports, format, &ledger, worker.handle())?;
         // The switch ends when all is done, which is nothing to tell of.
         let done = Arc::new(AtomicBool::new(false));
         let is_done = Arc::clone(&done);

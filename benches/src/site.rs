@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+use netlog_agent::pipeline::{Parts, Pipeline};
 use netlog_core::classify::Tables;
 use netlog_core::flow::AttachedPort;
 use netlog_core::inventory::Inventory;
 use netlog_core::ledger::Ledger;
 use netlog_core::log::LogObject;
 use netlog_core::plan::plan;
-use netlog_core::record::Format;
+use netlog_core::record::{Format, Recorder};
+use netlog_sink::Handle;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -69,6 +72,27 @@ fn inventory(ports: u32) -> Result<Inventory, Box<dyn std::error::Error>> {
         "ports": (1..=ports).map(port).collect::<Vec<_>>(),
     });
     Ok(Inventory::parse(&document.to_string())?)
+}
+
+/// The data path behind a switch with so many ports, without limits.
+///
+/// # Errors
+/// When the inventory cannot be read; this is a bug.
+pub fn pipeline(
+    ports: u32,
+    format: Format,
+    ledger: &Arc<Ledger>,
+    sink: Handle,
+) -> Result<Pipeline, Box<dyn std::error::Error>> {
+    Ok(Pipeline::new(Parts {
+        tables: Arc::new(ArcSwap::from_pointee(tables(ports, format, ledger)?)),
+        ledger: Arc::clone(ledger),
+        recorder: Recorder::new(format),
+        limits: Arc::default(),
+        sink,
+        port_register: 5,
+        seed: 7,
+    }))
 }
 
 /// The classifier's tables for so many ports. The port with slot n has ofport n.

@@ -5,10 +5,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use clap::ValueEnum;
 use netlog_agent::clock;
-use netlog_agent::pipeline::{Group, Parts, Pipeline};
+use netlog_agent::pipeline::Group;
 use netlog_core::classify::{Observation, Scratch};
 use netlog_core::flow::Cookie;
 use netlog_core::ledger::Ledger;
@@ -296,19 +295,9 @@ fn record(input: Input, ports: u32, layout: Layout) -> Result<Work, Box<dyn Erro
 fn pipeline(input: Input, ports: u32, layout: Layout) -> Result<Work, Box<dyn Error>> {
     let format = format(layout);
     let ledger = Arc::new(Ledger::default());
-    let tables = site::tables(ports, format, &ledger)?;
     let sink = Worker::spawn(FileSink::open("/dev/null")?, 1, Retry::default())?;
-    let handle = sink.handle();
+    let mut pipeline = site::pipeline(ports, format, &ledger, sink.handle())?;
     sink.close(Duration::from_secs(60))?;
-    let mut pipeline = Pipeline::new(Parts {
-        tables: Arc::new(ArcSwap::from_pointee(tables)),
-        ledger: Arc::clone(&ledger),
-        recorder: Recorder::new(format),
-        limits: Arc::default(),
-        sink: handle,
-        port_register: 5,
-        seed: 7,
-    });
     let mut connection = connection()?;
     let mut work = pieces(input.stream, true, move |bytes| {
         let now = clock::monotonic();

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, iter};
 
-use arc_swap::ArcSwap;
-use netlog_agent::pipeline::{Group, Parts, Pipeline};
+use netlog_agent::pipeline::Group;
 use netlog_benches::site;
 use netlog_benches::stream::{Mix, Stream};
 use netlog_core::ledger::{Ledger, Totals};
-use netlog_core::record::{Format, Layout, Recorder};
+use netlog_core::record::{Format, Layout};
 use netlog_ofp::{Messages, PacketIn};
 use netlog_sink::{FileSink, Retry, Worker};
 
@@ -38,17 +37,8 @@ fn records(
         ..Format::default()
     };
     let ledger = Arc::new(Ledger::default());
-    let tables = site::tables(PORTS, format, &ledger)?;
     let worker = Worker::spawn(FileSink::open(path)?, 64, Retry::default())?;
-    let mut pipeline = Pipeline::new(Parts {
-        tables: Arc::new(ArcSwap::from_pointee(tables)),
-        ledger: Arc::clone(&ledger),
-        recorder: Recorder::new(format),
-        limits: Arc::default(),
-        sink: worker.handle(),
-        port_register: 5,
-        seed: 7,
-    });
+    let mut pipeline = site::pipeline(PORTS, format, &ledger, worker.handle())?;
     for packets in packets.chunks(read) {
         pipeline.begin(Duration::ZERO);
         let mut group = Group::default();
