@@ -22,6 +22,7 @@ pub mod audience;
 pub mod balance;
 pub mod gap;
 
+use std::mem::offset_of;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -183,6 +184,12 @@ pub struct PortCounters {
     /// sessions that no rule allows, and dropped packets that a rule allows.
     pub drifted: Counter,
 }
+
+/// Its first cache line ends where what is not counted for every packet-in begins.
+const _: () = assert!(
+    offset_of!(PortCounters, events) + offset_of!(EventCounters, suppressed) == 64,
+    "what is counted for every packet-in fills one cache line"
+);
 
 impl PortCounters {
     /// Packet-ins that the port's log flow of this kind sent.

@@ -198,7 +198,7 @@ impl SessionTable {
 
     /// Reads what [`see`](Self::see) will look at first for each of these sessions. It changes
     /// nothing but the processor's caches: reads that do not wait for each other take little more
-    /// time together than one alone.
+    /// time together than one alone. Places are those of this table.
     #[inline]
     pub fn fetch<'a>(&self, places: impl Iterator<Item = &'a Place>) {
         for place in places {
@@ -211,7 +211,7 @@ impl SessionTable {
         self.see_at(&self.place(*key), now)
     }
 
-    /// [`see`](Self::see) of a session whose place is known.
+    /// [`see`](Self::see) of a session whose place in this table is known.
     pub fn see_at(&mut self, place: &Place, now: Duration) -> Seen {
         let Place { key, set: at, tag } = place;
         let (at, tag, now) = (*at, *tag, ticks(now));

@@ -17,8 +17,10 @@ use uuid::Uuid;
 
 use super::{EventCounters, EventFigures};
 
-/// Log objects that want the same events, and what became of these.
+/// Log objects that want the same events, and what became of these, whose counters share a cache
+/// line with nothing else that is counted.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct Audience {
     counters: EventCounters,
     number: u32,
