@@ -22,8 +22,8 @@ use netlog_sink::{Accounts, Batch, Fate, Handle, Settled};
 
 use crate::clock::LocalClock;
 
-/// A batch goes to the sink at the latest when it holds this many bytes. Each wakes the sink's thread,
-/// which costs more than what smaller ones save of the caches.
+/// A batch goes to the sink at the latest when it holds this many bytes. Each wakes the sink's
+/// thread, which costs more than what smaller ones save of the caches.
 const BATCH_BYTES: usize = 256 * 1024;
 
 /// A batch goes to the sink at the latest this long after its first record.
@@ -59,7 +59,7 @@ struct Arrival<'a> {
     seen: Observation,
     packet: Packet<'a>,
     summary: Summary,
-    /// The session that its event is about, where one flow tells of one session.
+    /// Where the session is that its flow reports as accepted, if it does.
     place: Option<Place>,
 }
 
@@ -252,13 +252,14 @@ impl Pipeline {
         drift.tables(tables, now);
         let classified = tables.classify(seen, summary, scratch, |event| {
             event.count(|events| &events.total);
-            let expected = place.filter(|place| place.is_of(event.slot, event.direction));
-            let place = || {
+            let find = || {
                 let key = SessionKey::new(event.slot, event.direction, summary)?;
                 Some(sessions.place(key))
             };
             if event.action == Action::Accept
-                && let Some(place) = expected.or_else(place)
+                && let Some(place) = place
+                    .filter(|place| place.is_of(event.slot, event.direction))
+                    .or_else(find)
             {
                 match sessions.see_at(&place, now) {
                     Seen::First => {}

@@ -99,18 +99,16 @@ impl Scalar {
         while !rest.is_empty() {
             let word = rest.split(' ').next().unwrap_or_default();
             self.write(word);
-            let (blanks, from) = {
-                let after = &rest[word.len()..];
-                let next = after.trim_start_matches(' ');
-                (after.len() - next.len(), next)
-            };
-            let edge = quoted && (from.is_empty() || rest.len() == text.len() && word.is_empty());
+            let after = &rest[word.len()..];
+            let next = after.trim_start_matches(' ');
+            let blanks = after.len() - next.len();
+            let edge = quoted && (next.is_empty() || rest.len() == text.len() && word.is_empty());
             if blanks == 1 && self.column > WIDTH && !edge {
                 self.fold();
             } else {
                 self.write(&" ".repeat(blanks));
             }
-            rest = from;
+            rest = next;
         }
     }
 
@@ -228,8 +226,7 @@ fn is_number(text: &str) -> bool {
 fn is_date(text: &str) -> bool {
     let day = text.split(['T', 't', ' ']).next().unwrap_or_default();
     let parts: Vec<&str> = day.split('-').collect();
-    matches!(parts[..], [year, ..] if year.len() == 4)
-        && parts.len() == 3
+    matches!(parts[..], [year, _, _] if year.len() == 4)
         && parts
             .iter()
             .all(|part| part.bytes().all(|b| b.is_ascii_digit()))

@@ -159,14 +159,10 @@ impl Pending {
                 if *total > max_reply {
                     return Step::Failed(RequestError::Reply);
                 }
-                let is_other = |reply: &Body| match (&self.bodies[0], reply) {
-                    (
-                        Body::MultipartRequest { request, .. },
-                        Body::MultipartReply { reply, .. },
-                    ) => !request.is_answered_by(reply),
-                    _ => false,
-                };
-                if is_other(&reply) {
+                if let [Body::MultipartRequest { request, .. }] = &self.bodies[..]
+                    && let Body::MultipartReply { reply, .. } = &reply
+                    && !request.is_answered_by(reply)
+                {
                     return Step::Failed(RequestError::Reply);
                 }
                 add_part(parts, reply)
