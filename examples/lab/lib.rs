@@ -91,12 +91,14 @@ pub use error::{LabError, Missing};
 pub use hosts::{BR_INT, BR_PHYS, Family, HOSTS, Host, VM3_OTHER_PAIR, VM3_PAIR, host, mac_text};
 pub use janitor::Process;
 pub use site::{SWITCH, Site};
+pub use switch::log_flows_of;
 pub use topology::{FIRST, SECOND, SECOND_EGRESS_DIRECT, Topology};
 pub use traffic::any_port;
 pub use wait::{LIMIT, until};
 
 use error::Attempt as _;
 use janitor::{Janitor, lock};
+use nix::sys::signal::Signal;
 
 /// Neutron's ports, security groups and address groups of the first site, as JSON in
 /// the shape of Neutron's API.
@@ -237,6 +239,12 @@ impl Lab {
     /// forwarding stops, every OpenFlow connection ends.
     pub fn kill_vswitchd(&self) -> Result<(), LabError> {
         lock(&self.vswitchd).kill().map(drop)
+    }
+
+    /// Sends a signal to `ovs-vswitchd`: after `SIGSTOP` it does nothing and its sockets stay open,
+    /// until `SIGCONT`.
+    pub fn signal_vswitchd(&self, signal: Signal) -> Result<(), LabError> {
+        lock(&self.vswitchd).signal(signal)
     }
 
     /// Starts `ovs-vswitchd` again after [`Lab::kill_vswitchd`]. Ports keep

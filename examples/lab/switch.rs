@@ -1,6 +1,6 @@
 //! The switch: daemons, bridges, ports, flows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -93,6 +93,18 @@ impl Site {
             BR_INT,
             &format!("table={table}"),
         ])
+    }
+
+    /// The log flows of `br-int`: the table and the match of each, as Open vSwitch writes them.
+    pub fn log_flows(&self) -> Result<BTreeSet<String>, LabError> {
+        let ours = "cookie=0x6e4c000000000000/0xffff000000000000";
+        let flows = ["dump-flows", "--no-names", "--no-stats", BR_INT, ours];
+        let place = |flow: &str| {
+            let (table, rest) = flow.split_once("table=")?.1.split_once(',')?;
+            let matches = rest.split_once("priority=")?.1.split_once(',')?.1;
+            Some(format!("{table} {}", matches.split(' ').next()?))
+        };
+        Ok(self.ovs_ofctl(&flows)?.lines().filter_map(place).collect())
     }
 
     /// The ofport that each logged port's DROP log flow matches, as Open vSwitch writes it, by the
@@ -277,6 +289,26 @@ impl Site {
         self.expect_ofport(&host.device(), ofport)
     }
 
+    /// Puts further ports on `br-int`, each with this OpenFlow port number and the id of this
+    /// Neutron port. Nobody is behind them.
+    pub fn plug_more(
+        &self,
+        ports: impl IntoIterator<Item = (u16, String)>,
+    ) -> Result<(), LabError> {
+        let mut words = Vec::new();
+        for (ofport, id) in ports {
+            let name = format!("more{ofport}");
+            push(&mut words, &["--", "add-port", BR_INT, &name]);
+            push(
+                &mut words,
+                &["--", "set", "Interface", &name, "type=internal"],
+            );
+            words.push(format!("ofport_request={ofport}"));
+            words.push(format!("external_ids:iface-id={id}"));
+        }
+        self.ovs_vsctl(&words).map(drop)
+    }
+
     /// Takes a host's port off its bridge. The cable stays.
     pub fn unplug(&self, name: &str) -> Result<(), LabError> {
         let host = self.host(name)?;
@@ -304,6 +336,18 @@ impl Site {
             got: got.trim().to_owned(),
         })
     }
+}
+
+/// The log flows of a port that logs ACCEPT and DROP, as [`Site::log_flows`] gives them.
+pub fn log_flows_of(ofport: u16) -> [String; 5] {
+    let (register, source) = (format!("reg5={ofport:#x}"), format!("in_port={ofport}"));
+    [
+        format!("91 {register}"),
+        format!("92 {register}"),
+        format!("92 {source}"),
+        format!("93 {register}"),
+        format!("93 {source}"),
+    ]
 }
 
 /// The words of `ovs-vsctl` that put a host's port on its bridge.

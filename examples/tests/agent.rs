@@ -2,15 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use netlog_lab::{Agent, BR_INT, Family, LIMIT, Lab, Options, Site, host, until};
+use netlog_lab::{
+    Agent, BR_INT, Family, INVENTORY, LIMIT, Lab, Options, Site, host, log_flows_of, until,
+};
 use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 
 fn start() -> Lab {
     Lab::start(&Options::default()).unwrap_or_else(|error| panic!("{error}"))
@@ -109,6 +112,75 @@ fn nothing_is_recorded_while_a_log_is_disabled() {
     assert_eq!(log_flows(&lab).len(), 0);
     agent.terminate().unwrap();
     assert_eq!(agent.records().unwrap().len(), 1);
+    lab.stop().unwrap();
+}
+
+#[test]
+fn an_answer_comes_once_the_switch_has_the_log_flows_of_every_port() {
+    /// The first of the ports beside the VMs.
+    const FIRST: u16 = 100;
+    let lab = start();
+    let more = FIRST..FIRST + 60;
+    let id = |ofport: u16| format!("dddddddd-0000-4000-8000-{ofport:012}");
+    lab.plug_more(more.clone().map(|ofport| (ofport, id(ofport))))
+        .unwrap();
+    let agent = Agent::start(&lab, "").unwrap();
+    // Two in three are in the project of vm1 and vm2.
+    let ours = |ofport: &u16| !ofport.is_multiple_of(3);
+    let mut inventory: Value = serde_json::from_str(INVENTORY).unwrap();
+    let ports = more.clone().map(|ofport| {
+        let project =
+            if ours(&ofport) { "a" } else { "c" }.repeat(8) + "-0000-4000-8000-00000000000a";
+        json!({"id": id(ofport), "project_id": project})
+    });
+    inventory["ports"].as_array_mut().unwrap().extend(ports);
+    fs::write(agent.file("inventory.json"), inventory.to_string()).unwrap();
+    let path = format!("/v2.0/ports/{}", id(FIRST));
+    until(LIMIT, "the agent to read the inventory", || {
+        Ok(agent.get(&path).ok())
+    })
+    .unwrap();
+
+    let project: BTreeSet<u16> = more.filter(ours).chain([1, 2]).collect();
+    let other = 102;
+    let both = &project | &BTreeSet::from([other]);
+    let create = ["log", "create", "--resource-type", "security_group"];
+    let port = id(other);
+    let create_port = [&create[..], &["--target", &port, "Port"]].concat();
+    for (args, ports) in [
+        ([&create[..], &["Project"]].concat(), &project),
+        (create_port, &both),
+        (
+            vec!["log", "set", "--disable", "Project"],
+            &BTreeSet::from([other]),
+        ),
+        (vec!["log", "set", "--enable", "Project"], &both),
+        (vec!["log", "set", "--disable", "Port"], &project),
+        (vec!["log", "delete", "Project"], &BTreeSet::new()),
+        (
+            vec!["log", "set", "--enable", "Port"],
+            &BTreeSet::from([other]),
+        ),
+        (vec!["log", "delete", "Port"], &BTreeSet::new()),
+    ] {
+        // While the switch stands still the change is made, and not answered.
+        lab.signal_vswitchd(Signal::SIGSTOP).unwrap();
+        let mut command = agent.netlog().unwrap();
+        let mut answer = command.args(&args).stdout(Stdio::null()).spawn().unwrap();
+        until(LIMIT, &format!("{args:?} to be stored and planned"), || {
+            let status = agent.get("/v1/status")?;
+            Ok((status["ports"].as_array().unwrap().len() == ports.len()).then_some(()))
+        })
+        .unwrap();
+        assert!(answer.try_wait().unwrap().is_none(), "answered: {args:?}");
+        lab.signal_vswitchd(Signal::SIGCONT).unwrap();
+        assert!(answer.wait().unwrap().success(), "{args:?}");
+        let expected: BTreeSet<String> = { ports.iter() }
+            .flat_map(|port| log_flows_of(*port))
+            .collect();
+        assert_eq!(lab.log_flows().unwrap(), expected, "{args:?}");
+    }
+    agent.terminate().unwrap();
     lab.stop().unwrap();
 }
 
@@ -246,7 +318,7 @@ fn a_flood_is_limited_and_accounted_for() {
     let mut missing = Vec::new();
     until(LIMIT, "every event to be accounted for", || {
         let totals = agent.status()?["totals"].clone();
-        let number = |value: &serde_json::Value| value.as_u64().unwrap();
+        let number = |value: &Value| value.as_u64().unwrap();
         let suppressed = number(&totals["suppressed"]["rate-limit"]);
         let events = number(&totals["events"]);
         if events <= 100 || number(&totals["written"]) + suppressed != events {
@@ -304,7 +376,7 @@ fn limits_change_while_the_agent_runs() {
     // were recorded, refused by the host's limit, and by those of log objects.
     let dropped = |count: usize| {
         let totals = || agent.status().map(|status| status["totals"].clone());
-        let read = |totals: &serde_json::Value| {
+        let read = |totals: &Value| {
             [
                 &totals["events"],
                 &totals["written"],
