@@ -70,8 +70,11 @@ const TURNS: usize = 25;
 /// Between two packets at least.
 const PACE: Duration = Duration::from_micros(500);
 
-/// How long packets are sent after each answer.
-const AFTER: Duration = Duration::from_millis(100);
+/// How long after an answer a packet may be sent to be looked at.
+const WITHIN: Duration = Duration::from_millis(100);
+
+/// How long after it the next change is made: packets that were sent before are recorded by then.
+const AFTER: Duration = Duration::from_millis(200);
 
 fn main() -> Result<(), Box<dyn Error>> {
     if let Err(reason) = netlog_lab::check() {
@@ -121,7 +124,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             ("deleted, and recorded", off),
         ] {
             println!(
-                "{:>14}{what:<28} {} of {} sent within {AFTER:.0?}, the last {:.1} ms after the answer",
+                "{:>14}{what:<28} {} of {} sent within {WITHIN:.0?}, the last {:.1} ms after the answer",
                 "",
                 lag.wrong,
                 lag.sent,
@@ -297,7 +300,7 @@ impl Site {
         let lag = |logged: bool| {
             let mut lag = Lag::default();
             for (answered, _) in answers.iter().filter(|(_, on)| *on == logged) {
-                let within = *answered..*answered + AFTER;
+                let within = *answered..*answered + WITHIN;
                 let after = sent.iter().filter(|(_, at)| within.contains(*at));
                 for (port, at) in after {
                     lag.sent += 1;

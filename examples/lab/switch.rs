@@ -290,7 +290,9 @@ impl Site {
     }
 
     /// Puts further ports on `br-int`, each with this OpenFlow port number and the id of this
-    /// Neutron port. Nobody is behind them.
+    /// Neutron port. They are ends of patches that lead nowhere, which cost Open vSwitch nothing;
+    /// it would look at each tap or veth whenever it does anything, as long as packets take the
+    /// userspace datapath.
     pub fn plug_more(
         &self,
         ports: impl IntoIterator<Item = (u16, String)>,
@@ -299,10 +301,8 @@ impl Site {
         for (ofport, id) in ports {
             let name = format!("more{ofport}");
             push(&mut words, &["--", "add-port", BR_INT, &name]);
-            push(
-                &mut words,
-                &["--", "set", "Interface", &name, "type=internal"],
-            );
+            push(&mut words, &["--", "set", "Interface", &name, "type=patch"]);
+            words.push("options:peer=nowhere".to_owned());
             words.push(format!("ofport_request={ofport}"));
             words.push(format!("external_ids:iface-id={id}"));
         }
