@@ -682,7 +682,6 @@ impl Tables {
                     }
                 }
         };
-        let mut members: HashMap<Uuid, Vec<&Port>> = HashMap::new();
         for set in &mut self.sets {
             if !named.contains(&set.group) {
                 if set.in_use {
@@ -690,33 +689,13 @@ impl Tables {
                 }
             } else if stale(set) {
                 set.in_use = true;
-                match set.group {
-                    RemoteGroup::Members(id) => {
-                        members.insert(id, Vec::new());
-                    }
+                set.addresses = Arc::new(match set.group {
+                    RemoteGroup::Members(id) => AddressSet::of_members(inventory.members(id)),
                     RemoteGroup::Addresses(id) => {
                         let listed = inventory.address_group(id).map(|group| &group.addresses);
-                        let listed = listed.into_iter().flatten().copied();
-                        set.addresses = Arc::new(listed.collect());
+                        listed.into_iter().flatten().copied().collect()
                     }
-                }
-            }
-        }
-        if members.is_empty() {
-            return;
-        }
-        for port in inventory.ports() {
-            for group in &port.security_groups {
-                if let Some(members) = members.get_mut(group) {
-                    members.push(port);
-                }
-            }
-        }
-        for set in &mut self.sets {
-            if let RemoteGroup::Members(id) = set.group
-                && let Some(members) = members.get(&id)
-            {
-                set.addresses = Arc::new(AddressSet::of_members(members.iter().copied()));
+                });
             }
         }
     }

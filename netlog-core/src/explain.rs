@@ -191,10 +191,7 @@ fn judge<'a>(
     }
     let length = remote.and_then(|remote| match RemoteGroup::of(rule) {
         Some(RemoteGroup::Members(id)) => {
-            let members = inventory
-                .ports()
-                .filter(|port| port.security_groups.contains(&id));
-            AddressSet::of_members(members).allows(remote, packet.dl_src)
+            AddressSet::of_members(inventory.members(id)).allows(remote, packet.dl_src)
         }
         Some(RemoteGroup::Addresses(id)) => inventory
             .address_group(id)?

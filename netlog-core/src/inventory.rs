@@ -255,6 +255,8 @@ pub struct Inventory {
     security_groups: ById<SecurityGroup>,
     address_groups: ById<AddressGroup>,
     ports: ById<Port>,
+    /// The ports that are in each security group.
+    members: BTreeMap<Uuid, Vec<Uuid>>,
 }
 
 impl Inventory {
@@ -266,7 +268,7 @@ impl Inventory {
     /// pieces.
     pub fn parse(json: &str) -> Result<Self, InventoryError> {
         let document: Document = serde_json::from_str(json)?;
-        let inventory = Self {
+        let mut inventory = Self {
             networks: by_id(Kind::Network, document.networks, |network: &Network| {
                 network.id
             })?,
@@ -281,6 +283,7 @@ impl Inventory {
                 |group: &AddressGroup| group.id,
             )?,
             ports: by_id(Kind::Port, document.ports, |port: &Port| port.id)?,
+            members: BTreeMap::new(),
         };
         let mut rules = BTreeSet::new();
         for rule in inventory
@@ -294,14 +297,17 @@ impl Inventory {
                 });
             }
         }
-        for port in inventory.ports() {
-            let mut groups = port.security_groups.clone();
-            groups.sort_unstable();
-            if let Some(pair) = groups.windows(2).find(|pair| pair[0] == pair[1]) {
-                return Err(InventoryError::GroupNamedTwice {
-                    port: port.id,
-                    group: pair[0],
-                });
+        for (port, _) in inventory.ports.values() {
+            for group in &port.security_groups {
+                let members = inventory.members.entry(*group).or_default();
+                // Ports come one after the other.
+                if members.last() == Some(&port.id) {
+                    return Err(InventoryError::GroupNamedTwice {
+                        port: port.id,
+                        group: *group,
+                    });
+                }
+                members.push(port.id);
             }
         }
         Ok(inventory)
@@ -320,6 +326,12 @@ impl Inventory {
     /// A port by id.
     pub fn port(&self, id: Uuid) -> Option<&Port> {
         self.ports.get(&id).map(|(port, _)| port)
+    }
+
+    /// The ports that are in a security group, in the order of their ids.
+    pub fn members(&self, group: Uuid) -> impl Iterator<Item = &Port> {
+        let members = self.members.get(&group).into_iter().flatten();
+        members.filter_map(|id| self.port(*id))
     }
 
     /// A security group by id.
@@ -401,6 +413,11 @@ mod tests {
         assert_eq!(inventory.ports().count(), 5);
         assert_eq!(inventory.security_groups().count(), 3);
         assert_eq!(inventory.written_address_groups().count(), 1);
+        for group in inventory.security_groups() {
+            let is_in = |port: &&Port| port.security_groups.contains(&group.id);
+            let members = inventory.ports().filter(is_in);
+            assert!(inventory.members(group.id).eq(members));
+        }
         let vm3 = inventory.ports().find(|port| port.name == "vm3").unwrap();
         let addresses: Vec<String> = vm3.addresses().map(|a| a.to_string()).collect();
         assert_eq!(
