@@ -314,7 +314,7 @@ async fn open_requests_end_before_the_server_does() {
 }
 
 #[tokio::test]
-async fn a_socket_file_is_for_its_owner_and_replaced_when_left_over() {
+async fn a_socket_file_is_for_its_owner_and_goes_with_its_listener() {
     let bind = |text: &str| text.parse::<Bind>().unwrap();
     let error = Listener::bind(&bind("192.0.2.1:1")).await.unwrap_err();
     assert!(
@@ -340,8 +340,16 @@ async fn a_socket_file_is_for_its_owner_and_replaced_when_left_over() {
     assert_eq!(answer(&mut connection).await.0, 200);
     server.stop.send(()).unwrap();
     server.stopped.await.unwrap();
-    Listener::bind(&place).await.unwrap();
-    UnixStream::connect(&path).await.unwrap_err();
+    assert!(!path.exists());
+    // The standard library leaves its own.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let listener = Listener::bind(&place).await.unwrap();
+    // What somebody else has put there meanwhile is not removed.
+    std::fs::remove_file(&path).unwrap();
+    let other = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    drop(listener);
+    UnixStream::connect(&path).await.unwrap();
+    drop(other);
     let file = folder.path().join("precious");
     std::fs::write(&file, "data").unwrap();
     let place = bind(&format!("unix:{}", file.display()));

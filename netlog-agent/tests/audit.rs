@@ -199,6 +199,17 @@ fn each_change_and_each_refusal_is_an_entry() {
     agent.request_as("bbb", "GET", "/v1/status", "");
     site.expect("bob", "read", "failure", "/v1/status");
 
+    // The inventory is the operator's.
+    let port = format!("/v2.0/ports/{PORT}");
+    agent.request_as("aaa", "DELETE", &port, "");
+    let entry = site.expect("ada", "delete", "failure", PORT);
+    assert_eq!(entry["target"]["typeURI"], "service/network/port");
+    assert_eq!(entry["reason"]["reasonCode"], "405");
+    agent.request_as("bbb", "POST", "/v2.0/security_groups", "{}");
+    let entry = site.expect("bob", "create", "failure", "unknown");
+    let target = &entry["target"]["typeURI"];
+    assert_eq!(target, "service/network/security_group");
+
     agent.request_as("aaa", "DELETE", &path, "");
     let entry = site.expect("ada", "delete", "success", &id);
     assert_eq!(entry["attachments"][0]["name"], "before");

@@ -1,12 +1,12 @@
 //! What the API tells the audit log: every change of a log object or a limit, and every attempt
-//! that was refused.
+//! that was refused, also of a change of the inventory.
 
 use axum::http::{Method, StatusCode, header};
 use netlog_core::audit::{Action, Event, Host, Outcome, Resource};
 
 use super::peer::Origin;
 use super::reply::Change;
-use super::{Api, Context, Peer, Reply, Request};
+use super::{Api, Context, Peer, Reply, Request, inventory};
 use crate::audit;
 
 /// The most characters of what a caller says of themselves.
@@ -67,16 +67,18 @@ impl Api {
     }
 }
 
-/// What was tried with what, if it was refused and is worth an entry: changes of log objects and
-/// limits, and whatever a caller may not do.
+/// What was tried with what, if it was refused and is worth an entry: changes of log objects,
+/// limits and the inventory, and whatever a caller may not do.
 fn attempt(request: &Request, status: StatusCode) -> Option<(Action, Resource)> {
     if !(status.is_client_error() || status.is_server_error()) {
         return None;
     }
     let segments = request.segments();
-    let log = match segments[..] {
-        ["v2.0", "log", "logs"] => Some("unknown"),
-        ["v2.0", "log", "logs", id] => Some(id),
+    let object = match segments[..] {
+        ["v2.0", "log", "logs"] => Some(audit::unknown_log("unknown")),
+        ["v2.0", "log", "logs", id] => Some(audit::unknown_log(id)),
+        ["v2.0", collection] => inventory::resource(collection, "unknown"),
+        ["v2.0", collection, id] => inventory::resource(collection, id),
         _ => None,
     };
     let action = match request.method {
@@ -85,8 +87,8 @@ fn attempt(request: &Request, status: StatusCode) -> Option<(Action, Resource)> 
         Method::DELETE => Some(Action::Delete),
         _ => None,
     };
-    if let (Some(id), Some(action)) = (log, action) {
-        return Some((action, audit::unknown_log(id)));
+    if let (Some(object), Some(action)) = (object, action) {
+        return Some((action, object));
     }
     if let (["v1", "limits"], false) = (&segments[..], request.is_read()) {
         return Some((Action::Configure, audit::limits()));

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use axum::http::{Method, StatusCode};
+use netlog_core::audit::Resource;
 use netlog_core::inventory::Inventory;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -15,6 +16,8 @@ use super::{Api, Context, Reply, Request};
 struct Kind {
     /// Its name in the path.
     path: &'static str,
+    /// What the audit log calls one.
+    type_uri: &'static str,
     collection: Collection,
     /// The policy rule for seeing one.
     rule: &'static str,
@@ -35,6 +38,7 @@ struct Owner {
 const KINDS: [Kind; 5] = [
     Kind {
         path: "security-groups",
+        type_uri: "service/network/security_group",
         collection: Collection {
             member: "security_group",
             name: "security_groups",
@@ -64,6 +68,7 @@ const KINDS: [Kind; 5] = [
     },
     Kind {
         path: "security-group-rules",
+        type_uri: "service/network/security_group_rule",
         collection: Collection {
             member: "security_group_rule",
             name: "security_group_rules",
@@ -112,6 +117,7 @@ const KINDS: [Kind; 5] = [
     },
     Kind {
         path: "address-groups",
+        type_uri: "service/network/address_group",
         collection: Collection {
             member: "address_group",
             name: "address_groups",
@@ -138,6 +144,7 @@ const KINDS: [Kind; 5] = [
     },
     Kind {
         path: "ports",
+        type_uri: "service/network/port",
         collection: Collection {
             member: "port",
             name: "ports",
@@ -189,6 +196,7 @@ const KINDS: [Kind; 5] = [
     },
     Kind {
         path: "networks",
+        type_uri: "service/network/network",
         collection: Collection {
             member: "network",
             name: "networks",
@@ -213,11 +221,7 @@ impl Api {
         path: &str,
         id: Option<&str>,
     ) -> Reply {
-        // Neutron takes both spellings.
-        let Some(kind) = KINDS
-            .iter()
-            .find(|kind| kind.path == path.replace('_', "-"))
-        else {
+        let Some(kind) = kind_at(path) else {
             return Reply::not_found();
         };
         if request.method == Method::HEAD {
@@ -255,6 +259,18 @@ impl Api {
             None => kind.missing(id),
         }
     }
+}
+
+/// The kind of object at a path. Neutron takes both spellings.
+fn kind_at(path: &str) -> Option<&'static Kind> {
+    KINDS
+        .iter()
+        .find(|kind| kind.path == path.replace('_', "-"))
+}
+
+/// What the audit log calls an object of the inventory that a path names.
+pub(super) fn resource(path: &str, id: &str) -> Option<Resource> {
+    Some(Resource::new(kind_at(path)?.type_uri, id))
 }
 
 impl Kind {

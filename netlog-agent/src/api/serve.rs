@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,15 +58,42 @@ pub struct Listener(Socket);
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    Unix(UnixListener),
+    Unix(
+        UnixListener,
+        #[expect(dead_code, reason = "it is kept to be dropped")] SocketFile,
+    ),
+}
+
+/// The file of a Unix socket, which goes when nobody listens there any more.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: another agent may have put its own socket there.
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn identity(path: &Path) -> io::Result<(u64, u64)> {
+        let file = std::fs::symlink_metadata(path)?;
+        Ok((file.dev(), file.ino()))
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if Self::identity(&self.path).is_ok_and(|now| now == self.identity) {
+            // One that is left over is replaced at the next start.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Listener {
     /// Opens a place to listen. Whether it may be open to other hosts is checked with the
     /// configuration.
     ///
-    /// A socket file is for its owner and group only; one that a stopped agent has left is
-    /// replaced.
+    /// A socket file is for its owner and group only, and goes with the listener; one that a killed
+    /// agent has left is replaced.
     pub async fn bind(bind: &Bind) -> Result<Self, BindError> {
         let system = |cause| BindError {
             bind: bind.clone(),
@@ -84,9 +112,13 @@ impl Listener {
                     std::fs::remove_file(path).map_err(system)?;
                 }
                 let socket = UnixListener::bind(path).map_err(system)?;
+                let file = SocketFile {
+                    path: path.clone(),
+                    identity: SocketFile::identity(path).map_err(system)?,
+                };
                 let owner_and_group = std::fs::Permissions::from_mode(0o660);
                 std::fs::set_permissions(path, owner_and_group).map_err(system)?;
-                Ok(Self(Socket::Unix(socket)))
+                Ok(Self(Socket::Unix(socket, file)))
             }
         }
     }
@@ -95,7 +127,7 @@ impl Listener {
     pub fn address(&self) -> Option<SocketAddr> {
         match &self.0 {
             Socket::Tcp(socket) => socket.local_addr().ok(),
-            Socket::Unix(_) => None,
+            Socket::Unix(..) => None,
         }
     }
 
@@ -106,7 +138,7 @@ impl Listener {
                 let (connection, address) = socket.accept().await?;
                 (Box::new(connection), Peer::Tcp(address))
             }
-            Socket::Unix(socket) => {
+            Socket::Unix(socket, _) => {
                 let (connection, _) = socket.accept().await?;
                 let peer = Peer::of(&connection.peer_cred()?);
                 (Box::new(connection), peer)
