@@ -86,6 +86,7 @@ fn start_on(listener: Listener, address: SocketAddr, auth: Auth) -> Server {
     let api = Api {
         store: Arc::clone(&store),
         inventory: Arc::new(ArcSwap::from_pointee(Inventory::parse(INVENTORY).unwrap())),
+        inventory_file: None,
         agent: Arc::clone(&agent) as Arc<dyn Agent>,
         drivers: LogDrivers::default(),
         auth,

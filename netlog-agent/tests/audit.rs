@@ -299,6 +299,58 @@ fn logs_go_with_the_port_or_group_that_they_name() {
     agent.kill();
 }
 
+#[test]
+fn callers_change_an_inventory_that_they_may_write() {
+    let site = Site::new("[inventory]\nwritable = true\n");
+    let agent = site.host.start();
+    let inventory = site.host.path("inventory.json").display().to_string();
+    site.agent_did("start", "success", "netlog-agent");
+    let group = format!("/v2.0/security-groups/{GROUP}");
+    let ask = |token: &str, method: &str, path: &str, text: &str| {
+        let answer = agent.request_as(token, method, path, text);
+        answer.split(' ').nth(1).unwrap().parse::<u16>().unwrap()
+    };
+    let log = create(
+        &agent,
+        "aaa",
+        &json!({"resource_type": "security_group", "project_id": "demo", "resource_id": GROUP}),
+    );
+    site.expect("ada", "create", "success", &log);
+
+    // The port joins the group, which is then in use.
+    let port = format!("/v2.0/ports/{PORT}");
+    let join = json!({"port": {"security_groups": [GROUP]}}).to_string();
+    assert_eq!(ask("ccc", "PUT", &port, &join), 404);
+    site.expect("cem", "update", "failure", PORT);
+    assert_eq!(ask("bbb", "PUT", &port, &join), 200);
+    let entry = site.expect("bob", "update", "success", PORT);
+    assert_eq!(entry["target"]["typeURI"], "service/network/port");
+    let groups = |n: usize| &entry["attachments"][n]["content"]["security_groups"];
+    assert_eq!((groups(0), groups(1)), (&Value::Null, &json!([GROUP])));
+    site.agent_did("configure", "success", &inventory);
+    // Nothing changes, so there is nothing to tell.
+    assert_eq!(ask("bbb", "PUT", &port, &join), 200);
+    assert_eq!(ask("bbb", "DELETE", &group, ""), 409);
+    let entry = site.expect("bob", "delete", "failure", GROUP);
+    assert_eq!(entry["reason"]["reasonCode"], "409");
+
+    // An edit of the file itself stays, and what is deleted takes the logs with it.
+    let (_, body) = body(&agent.request_as("aaa", "GET", "/v2.0/ports", ""));
+    assert_eq!(body["ports"][0]["security_groups"], json!([GROUP]));
+    site.inventory(&[GROUP, OTHER], &[PORT]);
+    assert_eq!(ask("bbb", "DELETE", &group, ""), 204);
+    let mut awaited = vec![GROUP, &log];
+    while !awaited.is_empty() {
+        let entry = site.entry();
+        if entry["action"] == "delete" && entry["outcome"] == "success" {
+            awaited.retain(|id| entry["target"]["id"] != **id);
+        }
+    }
+    let text = fs::read_to_string(site.host.path("inventory.json")).unwrap();
+    assert!(!text.contains(GROUP) && text.contains(OTHER) && text.contains(PORT));
+    agent.kill();
+}
+
 /// The example of Neutron's documentation: trusted projects run their own logging.
 const TRUSTED_PROJECTS: &str = r#"{
     "get_loggable_resources": "rule:regular_user",

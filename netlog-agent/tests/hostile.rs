@@ -62,6 +62,14 @@ impl Answer {
     }
 }
 
+/// A test that failed leaves nothing running.
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Agent {
     fn start(config: &str) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -140,15 +148,13 @@ impl Agent {
     }
 
     /// It is there, serves, took no more memory than it may, and nothing in it failed.
-    fn end(mut self) {
+    fn end(self) {
         self.serves();
         let grown = self.memory("VmHWM").saturating_sub(self.memory);
         assert!(grown < MAX_GROWTH, "{grown} kB more than {}", self.memory);
         let log = fs::read_to_string(self.host.path("agent.log")).unwrap();
         assert!(!log.contains("panicked"), "{log}");
         assert!(!log.contains("a request failed"), "{log}");
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
     }
 }
 
@@ -615,6 +621,8 @@ fn headers_cannot_forge_who_calls_nor_what_is_answered() {
     let control = "X-Auth-Token: mmm\r\nUser-Agent: \u{1b}[31m\r\n";
     let answer = agent.ask("POST", "/v2.0/log/logs", control, create);
     assert_eq!(answer.status(), 400);
+    agent.serves();
+    agent.stop();
 
     let audit = fs::read_to_string(host.path("audit.log")).unwrap();
     let refused: Vec<Value> = audit
@@ -635,7 +643,6 @@ fn headers_cannot_forge_who_calls_nor_what_is_answered() {
         [&json!("unknown"), &json!("alice"), &json!("alice")],
         "{audit}"
     );
-    agent.end();
 }
 
 #[test]

@@ -198,6 +198,7 @@ fn the_openstack_client_prints_what_it_prints_with_neutron() {
     let api = Api {
         store: Arc::clone(&store),
         inventory: Arc::new(ArcSwap::from_pointee(Inventory::parse(INVENTORY).unwrap())),
+        inventory_file: None,
         agent: Arc::new(Done),
         drivers: LogDrivers::default(),
         auth: Auth::NoAuth,

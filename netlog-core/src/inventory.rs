@@ -7,6 +7,8 @@
 //! again. Each list may be left out. Networks say who owns them, nothing else: the owner of a
 //! network sees and may log the ports of others on it.
 
+pub mod edit;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -371,10 +373,33 @@ impl Inventory {
         self.security_groups.values().map(|(_, written)| written)
     }
 
+    /// The rules of all groups as they were written, each with its group and project, which an
+    /// inventory may leave out.
+    pub fn written_rules(&self) -> impl Iterator<Item = Value> {
+        self.written_security_groups().flat_map(|group| {
+            let rules = group["security_group_rules"].as_array();
+            let rules = rules.into_iter().flatten();
+            rules.map(move |rule| rule_of(rule, group))
+        })
+    }
+
     /// The address groups as they were written.
     pub fn written_address_groups(&self) -> impl Iterator<Item = &Value> {
         self.address_groups.values().map(|(_, written)| written)
     }
+}
+
+/// A rule with its group and project.
+fn rule_of(rule: &Value, group: &Value) -> Value {
+    let mut rule = rule.clone();
+    if let Some(members) = rule.as_object_mut() {
+        for (own, of_group) in [("security_group_id", "id"), ("project_id", "project_id")] {
+            members
+                .entry(own)
+                .or_insert_with(|| group[of_group].clone());
+        }
+    }
+    rule
 }
 
 /// Objects by id, refusing an id that is there twice.

@@ -62,6 +62,7 @@ pub mod policy;
 pub mod prefix;
 mod python;
 pub mod record;
+pub mod request;
 pub mod rule;
 pub mod ruleset;
 pub mod session;

@@ -10,10 +10,7 @@ mod request;
 
 pub use driver::{LogDriver, LogDrivers, OpenVSwitchDriver, Scope};
 pub use error::LogError;
-pub use request::{
-    Caller, LogChange, NewLog, NewLogs, boolean, check_json, check_object, refuse_type,
-    refuse_type_change,
-};
+pub use request::{LogChange, NewLog, NewLogs, check_object, refuse_type, refuse_type_change};
 
 use std::fmt;
 use std::str::FromStr;
@@ -119,6 +116,12 @@ pub struct LogObject {
 const TIMESTAMP: &[FormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
 
+/// A time as Neutron writes it.
+pub(crate) fn timestamp(at: UtcDateTime) -> String {
+    // Formatting a date with a format that was checked at compile time does not fail.
+    at.format(TIMESTAMP).unwrap_or_default()
+}
+
 impl LogObject {
     /// A log object of a project that asks for every security event of its ports: enabled, of
     /// the resource type `security_group`, without a name, never changed. Fields that are to be
@@ -152,8 +155,6 @@ impl LogObject {
 
     /// The object as Neutron's API shows it.
     pub fn to_json(&self) -> Value {
-        // Formatting a date with a format that was checked at compile time does not fail.
-        let time = |at: UtcDateTime| at.format(TIMESTAMP).unwrap_or_default();
         json!({
             "id": self.id,
             "project_id": self.project_id,
@@ -166,8 +167,8 @@ impl LogObject {
             "event": self.event,
             "enabled": self.enabled,
             "revision_number": self.revision_number,
-            "created_at": time(self.created_at),
-            "updated_at": time(self.updated_at),
+            "created_at": timestamp(self.created_at),
+            "updated_at": timestamp(self.updated_at),
         })
     }
 }

@@ -9,6 +9,7 @@
 //! | `project_id:%(project_id)s` | a field of the caller equals text made from the target |
 //! | `'x':%(name)s`, `None:%(name)s` | a literal equals text made from the target |
 //! | `field:logs:enabled=True` | a field of the target has a value |
+//! | `field:port:device_owner=~^network:` | a field of the target begins so |
 //! | `@`, empty text | always |
 //! | `!` | never |
 //!
@@ -40,7 +41,7 @@ use crate::python;
 ///
 /// `get_loggable_resource` says less than Neutron's, which compares the project of an object
 /// that has none and so fails for a manager. `get_agent_status` is netlog's own.
-const DEFAULTS: [(&str, &str); 29] = [
+const DEFAULTS: [(&str, &str); 50] = [
     ("context_is_admin", "role:admin"),
     ("context_is_advsvc", "role:advsvc"),
     ("admin_only", "rule:context_is_admin"),
@@ -62,6 +63,10 @@ const DEFAULTS: [(&str, &str); 29] = [
     ("shared_security_group", "field:security_groups:shared=True"),
     ("shared_address_groups", "field:address_groups:shared=True"),
     ("service_api", "role:service"),
+    ("network_device", "field:port:device_owner=~^network:"),
+    ("compute_device", "field:port:device_owner=~^compute:"),
+    ("baremetal_device", "field:port:device_owner=~^baremetal:"),
+    ("manila_device", "field:port:device_owner=~^manila:"),
     ("default", "rule:admin_or_owner"),
     ("get_loggable_resource", "rule:admin_only or role:manager"),
     ("create_log", ADMIN_OR_PROJECT_MANAGER),
@@ -92,11 +97,67 @@ const DEFAULTS: [(&str, &str); 29] = [
         "rule:admin_only or (role:reader and project_id:%(project_id)s) or rule:service_api or \
          rule:shared or rule:external or rule:context_is_advsvc",
     ),
+    ("create_security_group", ADMIN_OR_PROJECT_MEMBER),
+    ("update_security_group", ADMIN_OR_PROJECT_MEMBER),
+    ("delete_security_group", ADMIN_OR_PROJECT_MEMBER),
+    ("create_security_group_rule", ADMIN_OR_GROUP_MEMBER),
+    ("delete_security_group_rule", ADMIN_OR_GROUP_MEMBER),
+    ("update_port", ADMIN_SERVICE_OR_PROJECT_MEMBER),
+    ("update_port:device_id", ADMIN_SERVICE_OR_PROJECT_MEMBER),
+    (
+        "update_port:device_owner",
+        "not rule:network_device or rule:admin_only or rule:service_api or \
+         (role:member and rule:network_owner)",
+    ),
+    (
+        "update_port:mac_address",
+        "rule:admin_only or rule:service_api or (role:manager and rule:network_owner)",
+    ),
+    ("update_port:fixed_ips", ADMIN_SERVICE_OR_NETWORK_MEMBER),
+    (
+        "update_port:fixed_ips:ip_address",
+        ADMIN_SERVICE_OR_NETWORK_MEMBER,
+    ),
+    (
+        "update_port:fixed_ips:subnet_id",
+        "rule:admin_only or rule:service_api or (role:member and rule:network_owner) or rule:shared",
+    ),
+    (
+        "update_port:port_security_enabled",
+        ADMIN_SERVICE_OR_NETWORK_MEMBER,
+    ),
+    (
+        "update_port:allowed_address_pairs",
+        ADMIN_SERVICE_OR_NETWORK_MEMBER,
+    ),
+    (
+        "update_port:allowed_address_pairs:mac_address",
+        ADMIN_SERVICE_OR_NETWORK_MEMBER,
+    ),
+    (
+        "update_port:allowed_address_pairs:ip_address",
+        ADMIN_SERVICE_OR_NETWORK_MEMBER,
+    ),
+    // Whoever owns what runs on the port deletes it.
+    (
+        "delete_port",
+        "rule:admin_only or rule:service_api or \
+         ((service_roles:service or \
+           (not rule:compute_device and not rule:baremetal_device and not rule:manila_device)) and \
+          role:member and (rule:network_owner or project_id:%(project_id)s))",
+    ),
     ("get_agent_status", "rule:admin_only"),
     ("get_agent_events", "rule:admin_only"),
     ("update_agent_limits", "rule:admin_only"),
 ];
 
+const ADMIN_OR_PROJECT_MEMBER: &str =
+    "rule:admin_only or (role:member and project_id:%(project_id)s)";
+const ADMIN_OR_GROUP_MEMBER: &str = "rule:admin_only or (role:member and rule:sg_owner)";
+const ADMIN_SERVICE_OR_PROJECT_MEMBER: &str =
+    "rule:admin_only or rule:service_api or (role:member and project_id:%(project_id)s)";
+const ADMIN_SERVICE_OR_NETWORK_MEMBER: &str =
+    "rule:admin_only or rule:service_api or (role:member and rule:network_owner)";
 const ADMIN_OR_PROJECT_MANAGER: &str =
     "(rule:admin_only) or (role:manager and project_id:%(project_id)s)";
 
@@ -216,6 +277,11 @@ enum Check {
         name: String,
         value: String,
     },
+    /// A field of the target begins so.
+    Prefix {
+        name: String,
+        prefix: String,
+    },
     /// A field of the caller equals text made from the target.
     Credential {
         name: String,
@@ -322,6 +388,10 @@ impl Policy {
             Check::Field { name, value } => target
                 .get(name)
                 .is_some_and(|field| !field.is_null() && python::str(field) == *value),
+            Check::Prefix { name, prefix } => {
+                let field = target.get(name).and_then(Value::as_str);
+                field.is_some_and(|field| field.starts_with(prefix))
+            }
             Check::Credential { name, value } => value
                 .fill(target)
                 .is_some_and(|value| caller.has(name, &value)),
@@ -506,6 +576,13 @@ fn unary(tokens: &mut Tokens, depth: usize) -> Result<Check, ExpressionError> {
     leaf(&tokens.next().ok_or(ExpressionError::Unfinished)?)
 }
 
+/// Whether a regular expression stands for itself.
+fn is_literal(expression: &str) -> bool {
+    !expression.contains([
+        '.', '^', '$', '*', '+', '?', '{', '}', '[', ']', '\\', '|', '(', ')',
+    ])
+}
+
 /// Reads one check.
 fn leaf(token: &str) -> Result<Check, ExpressionError> {
     let no_check = || ExpressionError::NotACheck(token.to_owned());
@@ -525,8 +602,16 @@ fn leaf(token: &str) -> Result<Check, ExpressionError> {
         "field" => {
             let (_, field) = value.split_once(':').ok_or_else(no_check)?;
             let (name, value) = field.split_once('=').ok_or_else(no_check)?;
-            if value.starts_with('~') {
-                return Err(ExpressionError::Unsupported(token.to_owned()));
+            if let Some(expression) = value.strip_prefix('~') {
+                // Of regular expressions, those that say how a text begins.
+                let prefix = expression
+                    .strip_prefix('^')
+                    .filter(|prefix| is_literal(prefix));
+                let unsupported = || ExpressionError::Unsupported(token.to_owned());
+                return Ok(Check::Prefix {
+                    name: name.to_owned(),
+                    prefix: prefix.ok_or_else(unsupported)?.to_owned(),
+                });
             }
             Ok(Check::Field {
                 name: name.to_owned(),

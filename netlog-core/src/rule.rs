@@ -180,6 +180,20 @@ impl SecurityGroupRule {
             (_, Some(name)) => Protocol::parse(name).unwrap_or(Protocol::Any),
         }
     }
+
+    /// Whether it allows the same as another rule, as Neutron tells: a prefix of no bits is no
+    /// prefix.
+    pub fn allows_as(&self, other: &Self) -> bool {
+        let key = |rule: &Self| {
+            (
+                (rule.direction, rule.ethertype, rule.protocol()),
+                (rule.port_range_min, rule.port_range_max),
+                rule.remote_ip_prefix.filter(|prefix| prefix.length() > 0),
+                (rule.remote_group_id, rule.remote_address_group_id),
+            )
+        };
+        key(self) == key(other)
+    }
 }
 
 /// Reads the `protocol` of a rule: null, a number, or one of Neutron's names.

@@ -35,7 +35,7 @@ use crate::api::{self, Api, Auth, BindError, Changed, Listener};
 use crate::audit::Audit;
 use crate::clock;
 use crate::config::{self, AuthStrategy, Config, Location};
-use crate::inventory::{self, FileError};
+use crate::inventory::{self, FileError, InventoryFile};
 use crate::ledger::{self, Bookkeeper, Books};
 use crate::limits::{HostLimits, Setting};
 use crate::metrics::Metrics;
@@ -123,7 +123,8 @@ pub fn check(config: &Config) -> Result<(), Error> {
 pub fn run(config: &Config, locations: &[Location]) -> Result<(), Error> {
     let limits = Arc::new(HostLimits::new(Setting::configured(&config.network_log)?));
     let inventory_path = &config.inventory.path;
-    let inventory = Arc::new(ArcSwap::from_pointee(inventory::load(inventory_path)?));
+    let inventory_file = Arc::new(InventoryFile::open(inventory_path)?);
+    let inventory = inventory_file.in_force();
     let store = Arc::new(Store::open(&config.database.path)?);
     let ledger = Arc::new(Ledger::default());
     let sink = sink(config, &ledger)?;
@@ -208,8 +209,15 @@ pub fn run(config: &Config, locations: &[Location]) -> Result<(), Error> {
         tell(&sender, Message::Ovsdb),
     )?;
     let mut watchers = vec![Watcher::start("inventory", inventory_path, {
-        let (path, mut tell) = (inventory_path.clone(), tell(&sender, Message::Inventory));
-        move || tell(inventory::load(&path))
+        let (file, mut tell) = (
+            Arc::clone(&inventory_file),
+            tell(&sender, Message::Inventory),
+        );
+        move || match file.read_again() {
+            Ok(false) => {}
+            Ok(true) => tell(Ok(())),
+            Err(error) => tell(Err(error)),
+        }
     })?];
     if let Some(path) = &config.oslo_policy.policy_file {
         let (file, mut tell) = (path.clone(), tell(&sender, Message::Policy));
@@ -225,6 +233,7 @@ pub fn run(config: &Config, locations: &[Location]) -> Result<(), Error> {
     let api = Api {
         store,
         inventory,
+        inventory_file: config.inventory.writable.then_some(inventory_file),
         agent: Arc::new(ApiSeam {
             messages: sender,
             status,

@@ -44,8 +44,8 @@ use super::status::Status;
 /// Something happened that the agent has to act on.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// The inventory file was read again.
-    Inventory(Result<Inventory, FileError>),
+    /// Another inventory is in force, or the file was read again in vain.
+    Inventory(Result<(), FileError>),
     /// Log objects changed in the store, or limits. The sender is told when the change is in force.
     Changed(Changed, oneshot::Sender<()>),
     /// News of the connection to ovsdb-server.
@@ -166,7 +166,7 @@ impl Agent {
                     self.policy_changed(policy);
                     self.limits_configured(limits);
                 }
-                Message::Inventory(told) => self.inventory_changed(told),
+                Message::Inventory(told) => self.inventory_read(told),
                 Message::Policy(told) => self.policy_changed(told),
                 Message::Changed(what, done) => self.changed(&what, done),
                 Message::Ovsdb(event) => self.ovsdb(event),
@@ -177,31 +177,33 @@ impl Agent {
         self.switch.stop();
     }
 
-    fn inventory_changed(&mut self, told: Result<Inventory, FileError>) {
-        let file = audit::file("data/config", &self.parts.files.inventory);
+    fn inventory_read(&mut self, told: Result<(), FileError>) {
         match told {
-            Ok(inventory) if inventory == **self.parts.inventory.load() => {}
-            Ok(inventory) => {
-                let ports = inventory.ports().count();
-                let groups = inventory.security_groups().count();
-                info!(ports, security_groups = groups, "the inventory changed");
-                self.parts.inventory.store(Arc::new(inventory));
-                let audit = &self.parts.audit;
-                audit.record(
-                    &audit
-                        .did(Action::Configure, Outcome::Success, file)
-                        .message(format_args!("{ports} ports, {groups} security groups")),
-                );
+            Ok(()) => {
+                self.inventory_changed();
                 self.delete_dangling_logs();
                 self.renew(None);
             }
             Err(error) => {
                 error!("{error}; the inventory that was read before stays in force");
+                let file = audit::file("data/config", &self.parts.files.inventory);
                 let audit = &self.parts.audit;
                 let refused = audit.did(Action::Configure, Outcome::Failure, file);
                 audit.record(&refused.message(error));
             }
         }
+    }
+
+    /// Tells that another inventory is in force.
+    fn inventory_changed(&self) {
+        let inventory = self.parts.inventory.load();
+        let ports = inventory.ports().count();
+        let groups = inventory.security_groups().count();
+        info!(ports, security_groups = groups, "the inventory changed");
+        let file = audit::file("data/config", &self.parts.files.inventory);
+        let audit = &self.parts.audit;
+        let changed = audit.did(Action::Configure, Outcome::Success, file);
+        audit.record(&changed.message(format_args!("{ports} ports, {groups} security groups")));
     }
 
     /// Deletes the log objects that name a port or security group that the inventory in force
@@ -211,12 +213,16 @@ impl Agent {
     /// was deleted, be it while the agent was away. An inventory without any port and group is
     /// taken for an accident of whoever writes it, and deletes nothing.
     fn delete_dangling_logs(&mut self) {
-        let parts = &self.parts;
-        let inventory = parts.inventory.load();
-        if inventory.ports().next().is_none() && inventory.security_groups().next().is_none() {
-            return;
+        let inventory = self.parts.inventory.load_full();
+        if inventory.ports().next().is_some() || inventory.security_groups().next().is_some() {
+            self.delete_logs_beyond(&inventory);
         }
-        let dangling = |log: &LogObject| parts.drivers.is_dangling(log, &inventory);
+    }
+
+    /// Deletes the log objects that name what an inventory does not hold.
+    fn delete_logs_beyond(&mut self, inventory: &Inventory) {
+        let parts = &self.parts;
+        let dangling = |log: &LogObject| parts.drivers.is_dangling(log, inventory);
         let known = self.planner.logs().filter(|log| dangling(log));
         let known: Vec<Uuid> = known.map(|log| log.id).collect();
         if known.is_empty() {
@@ -338,8 +344,13 @@ impl Agent {
             error!("cannot read the log objects that changed: {error}; trying again at the next");
             return;
         }
-        // One that was stored while what it names was on its way out of the inventory.
         let inventory = self.parts.inventory.load_full();
+        if what.inventory {
+            self.inventory_changed();
+            // Somebody deleted the last port and group, and meant it.
+            self.delete_logs_beyond(&inventory);
+        }
+        // One that was stored while what it names was on its way out of the inventory.
         let dangling = |id: &Uuid| {
             let log = self.planner.log(*id);
             log.is_some_and(|log| self.parts.drivers.is_dangling(log, &inventory))
@@ -347,7 +358,7 @@ impl Agent {
         if what.logs.iter().any(dangling) {
             self.delete_dangling_logs();
         }
-        if what.limits || self.behind || self.planner.is_behind() {
+        if what.limits || what.inventory || self.behind || self.planner.is_behind() {
             self.renew(Some(done));
         } else {
             // It has changed nothing of what is in force. Whoever waited may have gone.

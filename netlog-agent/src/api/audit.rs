@@ -1,5 +1,5 @@
-//! What the API tells the audit log: every change of a log object or a limit, and every attempt
-//! that was refused, also of a change of the inventory.
+//! What the API tells the audit log: every change of a log object, of a limit or of the
+//! inventory, and every attempt that was refused.
 
 use axum::http::{Method, StatusCode, header};
 use netlog_core::audit::{Action, Event, Host, Outcome, Resource};
@@ -39,6 +39,26 @@ impl Api {
                 .because("HTTP", reply.status().as_u16());
             let (before, after) = (change.before.as_ref(), change.after.as_ref());
             self.audit.record(&audit::change(event, before, after));
+        }
+        for edit in reply.edits() {
+            let action = match (&edit.before, &edit.after) {
+                (None, _) => Action::Create,
+                (_, None) => Action::Delete,
+                _ => Action::Update,
+            };
+            let Some(target) = inventory::edited(edit) else {
+                continue;
+            };
+            let event = Event::activity(action, Outcome::Success, initiator(), target)
+                .because("HTTP", reply.status().as_u16());
+            let objects = [("before", &edit.before), ("after", &edit.after)];
+            let event = objects
+                .into_iter()
+                .fold(event, |event, (name, object)| match object {
+                    Some(object) => event.object(name, object.clone()),
+                    None => event,
+                });
+            self.audit.record(&event);
         }
         if let Some(limits) = reply.limit_changes() {
             let host = limits

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use axum::http::HeaderMap;
-use netlog_core::log::Caller;
 use netlog_core::policy::{Credentials, Policy};
+use netlog_core::request::Caller;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -73,7 +73,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// The caller as log objects see them.
+    /// The caller as objects see them.
     pub fn caller(&self) -> Caller<'_> {
         Caller {
             project_id: self.project_id.as_deref(),

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use axum::http::{Method, StatusCode};
 use netlog_core::audit::Resource;
-use netlog_core::inventory::Inventory;
+use netlog_core::inventory::edit::Edit;
+use netlog_core::inventory::{self, Inventory};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -13,17 +14,17 @@ use super::query::{Collection, Query};
 use super::{Api, Context, Reply, Request};
 
 /// A kind of object of the inventory.
-struct Kind {
+pub(super) struct Kind {
     /// Its name in the path.
-    path: &'static str,
+    pub(super) path: &'static str,
     /// What the audit log calls one.
     type_uri: &'static str,
-    collection: Collection,
+    pub(super) collection: Collection,
     /// The policy rule for seeing one.
-    rule: &'static str,
+    pub(super) rule: &'static str,
     /// Neutron's error for an id that names none: its type and its text around the id.
     not_found: (&'static str, &'static str, &'static str),
-    objects: fn(&Inventory) -> Vec<Value>,
+    objects: fn(&Inventory) -> Objects<'_>,
     /// The member of its policy target that says who owns what it belongs to.
     owner: Option<Owner>,
 }
@@ -35,9 +36,16 @@ struct Owner {
     project: fn(&Inventory, &Value) -> Option<String>,
 }
 
+/// Objects as they were written, or made from others.
+type Objects<'a> = Box<dyn Iterator<Item = Cow<'a, Value>> + 'a>;
+
+pub(super) const GROUPS: &str = "security-groups";
+pub(super) const RULES: &str = "security-group-rules";
+pub(super) const PORTS: &str = "ports";
+
 const KINDS: [Kind; 5] = [
     Kind {
-        path: "security-groups",
+        path: GROUPS,
         type_uri: "service/network/security_group",
         collection: Collection {
             member: "security_group",
@@ -63,11 +71,11 @@ const KINDS: [Kind; 5] = [
             "Security group ",
             " does not exist",
         ),
-        objects: |inventory| inventory.written_security_groups().cloned().collect(),
+        objects: |inventory| Box::new(inventory.written_security_groups().map(Cow::Borrowed)),
         owner: None,
     },
     Kind {
-        path: "security-group-rules",
+        path: RULES,
         type_uri: "service/network/security_group_rule",
         collection: Collection {
             member: "security_group_rule",
@@ -106,7 +114,7 @@ const KINDS: [Kind; 5] = [
             "Security group rule ",
             " does not exist",
         ),
-        objects: rules,
+        objects: |inventory| Box::new(inventory.written_rules().map(Cow::Owned)),
         owner: Some(Owner {
             field: "security_group:project_id",
             project: |inventory, rule| {
@@ -139,11 +147,11 @@ const KINDS: [Kind; 5] = [
             "Address group ",
             " could not be found.",
         ),
-        objects: |inventory| inventory.written_address_groups().cloned().collect(),
+        objects: |inventory| Box::new(inventory.written_address_groups().map(Cow::Borrowed)),
         owner: None,
     },
     Kind {
-        path: "ports",
+        path: PORTS,
         type_uri: "service/network/port",
         collection: Collection {
             member: "port",
@@ -185,7 +193,7 @@ const KINDS: [Kind; 5] = [
         },
         rule: "get_port",
         not_found: ("PortNotFound", "Port ", " could not be found."),
-        objects: |inventory| inventory.written_ports().cloned().collect(),
+        objects: |inventory| Box::new(inventory.written_ports().map(Cow::Borrowed)),
         owner: Some(Owner {
             field: "network:project_id",
             project: |inventory, port| {
@@ -207,7 +215,7 @@ const KINDS: [Kind; 5] = [
         },
         rule: "get_network",
         not_found: ("NetworkNotFound", "Network ", " could not be found."),
-        objects: networks,
+        objects: |inventory| Box::new(networks(inventory).into_iter().map(Cow::Owned)),
         owner: None,
     },
 ];
@@ -224,40 +232,44 @@ impl Api {
         let Some(kind) = kind_at(path) else {
             return Reply::not_found();
         };
-        if request.method == Method::HEAD {
-            return Reply::head_not_allowed();
+        match request.method {
+            Method::GET => self
+                .show_inventory(request, context, kind, id)
+                .unwrap_or_else(|refused| refused),
+            Method::POST | Method::PUT | Method::DELETE => self
+                .edit_inventory(request, context, kind, id)
+                .unwrap_or_else(|refused| refused),
+            Method::HEAD => Reply::head_not_allowed(),
+            _ => Reply::method_not_allowed(),
         }
+    }
+
+    fn show_inventory(
+        &self,
+        request: &Request,
+        context: &Context,
+        kind: &Kind,
+        id: Option<&str>,
+    ) -> Result<Reply, Reply> {
         let inventory = self.inventory.load();
-        let mut objects = (kind.objects)(&inventory);
-        objects.iter_mut().for_each(name_project_twice);
-        objects.retain(|object| kind.exists(context, &inventory, object));
-        let exists = |id: &str| objects.iter().any(|object| object["id"] == *id);
-        match (&request.method, id) {
-            (&Method::GET, _) => {}
-            (&Method::DELETE, None) => return kind.missing("None"),
-            (&Method::PUT | &Method::DELETE, Some(id)) if !exists(id) => return kind.missing(id),
-            // The file says what there is, and whoever writes it: two hands would lose changes.
-            (&Method::POST, None) | (&Method::PUT | &Method::DELETE, _) => {
-                return Reply::fault(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    "HTTPMethodNotAllowed",
-                    format_args!("{path} are read from the inventory and cannot be changed here."),
-                );
-            }
-            _ => return Reply::method_not_allowed(),
-        }
-        let allowed =
-            |object: &Value| self.allows(context, kind.rule, &kind.target(&inventory, object));
-        let Some(id) = id else {
-            objects.retain(allowed);
-            return Query::parse(request, &kind.collection)
-                .map_or_else(|refused| refused, |query| query.reply(objects));
+        let shown = |object: Cow<'_, Value>| {
+            let mut object = object.into_owned();
+            name_project_twice(&mut object);
+            let target = kind.target(&inventory, &object);
+            let allowed = self.allows(context, kind.rule, &target);
+            drop(target);
+            allowed.then_some(object)
         };
-        match objects.into_iter().find(|object| object["id"] == *id) {
-            Some(object) if allowed(&object) => Reply::ok(kind.collection.show(request, object)),
-            Some(_) => Reply::not_found(),
-            None => kind.missing(id),
+        if let Some(id) = id {
+            let object = shown(kind.find(context, &inventory, id)?);
+            let object = object.ok_or_else(Reply::not_found)?;
+            return Ok(Reply::ok(kind.collection.show(request, object)));
         }
+        let objects = (kind.objects)(&inventory)
+            .filter(|object| kind.exists(context, &inventory, object))
+            .filter_map(shown);
+        let objects = objects.collect();
+        Ok(Query::parse(request, &kind.collection)?.reply(objects))
     }
 }
 
@@ -273,6 +285,25 @@ pub(super) fn resource(path: &str, id: &str) -> Option<Resource> {
     Some(Resource::new(kind_at(path)?.type_uri, id))
 }
 
+/// What the audit log calls an object that is changed.
+pub(super) fn edited(edit: &Edit) -> Option<Resource> {
+    let path = match edit.kind {
+        inventory::Kind::Port => PORTS,
+        inventory::Kind::SecurityGroup => GROUPS,
+        inventory::Kind::SecurityGroupRule => RULES,
+        _ => return None,
+    };
+    let text = |name: &str| {
+        let text = edit.object()[name].as_str();
+        text.filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    Some(Resource {
+        name: text("name"),
+        project_id: text("project_id"),
+        ..resource(path, &text("id")?)?
+    })
+}
+
 impl Kind {
     /// Whether an object exists for a caller: of their project, shared with them, or belonging to
     /// something of their project.
@@ -283,14 +314,29 @@ impl Kind {
             let owner = self.owner.as_ref()?;
             (owner.project)(inventory, object)
         };
+        // Neutron finds every rule, and leaves it to the policy who sees it.
         context.any_project
+            || self.path == RULES
             || of_caller(object["project_id"].as_str())
             || object["shared"] == true
             || of_caller(owner().as_deref())
     }
 
+    /// The object of an id, if it exists for a caller.
+    pub(super) fn find<'a>(
+        &self,
+        context: &Context,
+        inventory: &'a Inventory,
+        id: &str,
+    ) -> Result<Cow<'a, Value>, Reply> {
+        (self.objects)(inventory)
+            .find(|object| object["id"] == *id)
+            .filter(|object| self.exists(context, inventory, object))
+            .ok_or_else(|| self.missing(id))
+    }
+
     /// What policy rules see of an object.
-    fn target<'a>(&self, inventory: &Inventory, object: &'a Value) -> Cow<'a, Value> {
+    pub(super) fn target<'a>(&self, inventory: &Inventory, object: &'a Value) -> Cow<'a, Value> {
         let owner = self.owner.as_ref();
         let owner =
             owner.and_then(|owner| Some((owner.field, (owner.project)(inventory, object)?)));
@@ -305,7 +351,7 @@ impl Kind {
     }
 
     /// The answer for an id that names none.
-    fn missing(&self, id: &str) -> Reply {
+    pub(super) fn missing(&self, id: &str) -> Reply {
         let (name, before, after) = self.not_found;
         let message = format_args!("{before}{id}{after}");
         Reply::fault(StatusCode::NOT_FOUND, name, message)
@@ -318,34 +364,12 @@ fn id_in(object: &Value, name: &str) -> Option<Uuid> {
 }
 
 /// Clients know the project by its older name too.
-fn name_project_twice(object: &mut Value) {
+pub(super) fn name_project_twice(object: &mut Value) {
     if let Some(members) = object.as_object_mut()
         && let Some(project) = members.get("project_id").cloned()
     {
         members.entry("tenant_id").or_insert(project);
     }
-}
-
-/// The rules of all groups.
-fn rules(inventory: &Inventory) -> Vec<Value> {
-    inventory
-        .written_security_groups()
-        .filter_map(|group| Some((group, group["security_group_rules"].as_array()?)))
-        .flat_map(|(group, rules)| rules.iter().map(move |rule| with_owner(rule, group)))
-        .collect()
-}
-
-/// A rule with its group and project, which an inventory may leave out.
-fn with_owner(rule: &Value, group: &Value) -> Value {
-    let mut rule = rule.clone();
-    if let Some(members) = rule.as_object_mut() {
-        for (own, of_group) in [("security_group_id", "id"), ("project_id", "project_id")] {
-            members
-                .entry(own)
-                .or_insert_with(|| group[of_group].clone());
-        }
-    }
-    rule
 }
 
 /// The networks: those that the inventory lists, and with no more than their ids and subnets those

@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 
 use axum::http::{Method, StatusCode};
 use netlog_core::log::{
-    LogChange, LogError, LogObject, NewLog, NewLogs, check_json, check_object, decimal,
-    refuse_type, refuse_type_change,
+    LogChange, LogError, LogObject, NewLog, NewLogs, check_object, decimal, refuse_type,
+    refuse_type_change,
 };
+use netlog_core::request::{RequestError, check_json};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -209,7 +210,7 @@ impl Api {
             .store
             .update_log::<Refused>(log_id(id)?, |log| {
                 self.authorize(context, "update_log", log)
-                    .and_then(|()| matches_revision(wanted.as_deref(), log))
+                    .and_then(|()| matches_revision(wanted.as_deref(), log.revision_number))
                     .map_err(Refused::Reply)?;
                 if enables {
                     let driver = self.drivers.get(&log.resource_type);
@@ -232,18 +233,13 @@ impl Api {
     }
 
     fn delete_log(&self, request: &Request, context: &Context, id: &str) -> Result<Reply, Reply> {
-        check_json(&request.body)?;
-        if !request.body.is_empty() {
-            return Err(Reply::bad_request(
-                "Request body is not supported in DELETE.",
-            ));
-        }
+        refuse_body(request)?;
         let wanted = revision(request)?;
         let log = self
             .store
             .delete_log::<Refused>(log_id(id)?, |log| {
                 self.authorize(context, "delete_log", log)
-                    .and_then(|()| matches_revision(wanted.as_deref(), log))
+                    .and_then(|()| matches_revision(wanted.as_deref(), log.revision_number))
                     .map_err(Refused::Reply)
             })?
             .ok_or_else(|| LogError::LogNotFound(id.to_owned()))?;
@@ -288,7 +284,7 @@ impl Api {
         if request.method != Method::DELETE {
             match check_object(&request.body) {
                 // It has nothing for us.
-                Err(LogError::NoMember(_)) => {}
+                Err(RequestError::NoMember(_)) => {}
                 Err(refused) => return Err(refused.into()),
                 Ok(()) if is_post => {
                     let asked = NewLogs::parse(&request.body, context.caller())?;
@@ -307,8 +303,20 @@ impl Api {
     }
 }
 
+/// Refuses a body where Neutron wants none.
+pub(super) fn refuse_body(request: &Request) -> Result<(), Reply> {
+    check_json(&request.body)?;
+    if request.body.is_empty() {
+        Ok(())
+    } else {
+        Err(Reply::bad_request(
+            "Request body is not supported in DELETE.",
+        ))
+    }
+}
+
 /// Refuses what Neutron refuses where a path ends with a slash: other code of it serves those.
-fn strict(request: &Request) -> Result<(), LogError> {
+fn strict(request: &Request) -> Result<(), RequestError> {
     if request.place.ends_with('/') {
         check_object(&request.body)
     } else {
@@ -326,7 +334,7 @@ fn log_id(text: &str) -> Result<Uuid, LogError> {
 
 /// The revision that a request is for (`If-Match: revision_number=7`). Other tags are let pass,
 /// as Neutron does.
-fn revision(request: &Request) -> Result<Option<String>, Reply> {
+pub(super) fn revision(request: &Request) -> Result<Option<String>, Reply> {
     let header = request.header("if-match").unwrap_or_default();
     let mut revision = None;
     for tag in tags(header) {
@@ -377,11 +385,11 @@ fn bad_if_match(cause: &str) -> Reply {
 }
 
 /// Refuses a change of a revision that the caller has not seen.
-fn matches_revision(wanted: Option<&str>, log: &LogObject) -> Result<(), Reply> {
+pub(super) fn matches_revision(wanted: Option<&str>, current: u64) -> Result<(), Reply> {
     match wanted {
-        Some(wanted) if wanted != log.revision_number.to_string() => Err(LogError::Revision {
+        Some(wanted) if wanted != current.to_string() => Err(LogError::Revision {
             wanted: wanted.to_owned(),
-            current: log.revision_number,
+            current,
         }
         .into()),
         _ => Ok(()),

@@ -10,7 +10,7 @@
 //! | `/`, `/v2.0/`, `/v2.0/extensions` | discovery |
 //! | `/v2.0/log/loggable-resources` | types that a log driver is registered for |
 //! | `/v2.0/log/logs` | log objects, kept in the store |
-//! | `/v2.0/ports`, `/v2.0/security-groups`, … | the inventory, read only |
+//! | `/v2.0/ports`, `/v2.0/security-groups`, … | the inventory; changed where that is configured |
 //! | `/v1/status` | the state of the agent |
 //! | `/v1/ledger` | what became of every packet that reached a log flow |
 //! | `/v1/limits` | rate and burst limit: shown, set at run time, taken back |
@@ -24,6 +24,7 @@
 mod audit;
 mod auth;
 mod discovery;
+mod edit;
 mod inventory;
 mod limits;
 mod logs;
@@ -60,6 +61,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::audit::Audit;
+use crate::inventory::InventoryFile;
 use crate::limits::HostLimits;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -89,11 +91,13 @@ pub struct Changed {
     pub logs: Vec<Uuid>,
     /// Whether the host's limits changed.
     pub limits: bool,
+    /// Whether another inventory is in force.
+    pub inventory: bool,
 }
 
 /// What the API needs of the rest of the agent.
 pub trait Agent: Send + Sync {
-    /// Log objects changed in the store, or limits. Resolves when the change is in force on the
+    /// Log objects changed in the store, or limits, or the inventory. Resolves when the change is in force on the
     /// switch, or the agent gives up waiting for that.
     fn changed(&self, what: Changed) -> oneshot::Receiver<()>;
 
@@ -110,6 +114,8 @@ pub struct Api {
     pub store: Arc<Store>,
     /// The ports and groups that log objects may name.
     pub inventory: Arc<ArcSwap<Inventory>>,
+    /// The file that it was read from, if callers may change it.
+    pub inventory_file: Option<Arc<InventoryFile>>,
     /// The rest of the agent.
     pub agent: Arc<dyn Agent>,
     /// What `/metrics` shows.

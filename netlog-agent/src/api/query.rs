@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 
 use axum::http::StatusCode;
-use netlog_core::log::{boolean, integer};
+use netlog_core::log::integer;
+use netlog_core::request::boolean;
 use serde_json::{Map, Value, json};
 
 use super::{Reply, Request};

@@ -5,11 +5,14 @@ use std::fmt;
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use netlog_core::inventory::edit::{Edit, EditError};
 use netlog_core::log::{LogError, LogObject};
+use netlog_core::request::RequestError;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Changed;
+use crate::inventory::FileError;
 use crate::limits;
 use crate::store::StoreError;
 
@@ -26,9 +29,16 @@ pub struct Reply {
     text: Option<Box<(&'static str, String)>>,
     /// Whether the reply bears a request id.
     identified: bool,
-    changes: Vec<Change>,
-    /// What it has changed of limits, if anything.
-    limits: Option<Box<LimitChanges>>,
+    effect: Effect,
+}
+
+/// What a request has changed.
+#[derive(Debug)]
+enum Effect {
+    Nothing,
+    Logs(Vec<Change>),
+    Limits(Box<LimitChanges>),
+    Inventory(Vec<Edit>),
 }
 
 /// What became of a log object.
@@ -54,8 +64,7 @@ impl Reply {
             body,
             text: None,
             identified: false,
-            changes: Vec::new(),
-            limits: None,
+            effect: Effect::Nothing,
         }
     }
 
@@ -103,10 +112,15 @@ impl Reply {
 
     /// A policy rule is against it.
     pub(super) fn forbidden(rule: &str) -> Self {
+        Self::disallowed(format_args!("rule:{rule}"))
+    }
+
+    /// Policy rules, put together, are against it.
+    pub(super) fn disallowed(rules: impl fmt::Display) -> Self {
         Self::fault(
             StatusCode::FORBIDDEN,
             "PolicyNotAuthorized",
-            format_args!("rule:{rule} is disallowed by policy"),
+            format_args!("{rules} is disallowed by policy"),
         )
     }
 
@@ -169,7 +183,7 @@ impl Reply {
 
     /// The same reply after a change of log objects.
     pub(super) fn after(mut self, changes: Vec<Change>) -> Self {
-        self.changes = changes;
+        self.effect = Effect::Logs(changes);
         self
     }
 
@@ -177,19 +191,40 @@ impl Reply {
     pub(super) fn after_limits(mut self, mut changes: LimitChanges) -> Self {
         changes.host = changes.host.filter(|change| change.before != change.after);
         changes.logs.retain(|change| change.before != change.after);
-        let changed = changes.host.is_some() || !changes.logs.is_empty();
-        self.limits = changed.then(|| Box::new(changes));
+        if changes.host.is_some() || !changes.logs.is_empty() {
+            self.effect = Effect::Limits(Box::new(changes));
+        }
         self
+    }
+
+    /// The same reply after a change of the inventory.
+    pub(super) fn after_edits(mut self, edits: Vec<Edit>) -> Self {
+        self.effect = Effect::Inventory(edits);
+        self
+    }
+
+    /// What it has changed in the inventory.
+    pub(super) fn edits(&self) -> &[Edit] {
+        match &self.effect {
+            Effect::Inventory(edits) => edits,
+            _ => &[],
+        }
     }
 
     /// What it has changed of limits.
     pub(super) fn limit_changes(&self) -> Option<&LimitChanges> {
-        self.limits.as_deref()
+        match &self.effect {
+            Effect::Limits(changes) => Some(changes),
+            _ => None,
+        }
     }
 
-    /// What it has changed.
+    /// Which log objects it has changed.
     pub(super) fn changes(&self) -> &[Change] {
-        &self.changes
+        match &self.effect {
+            Effect::Logs(changes) => changes,
+            _ => &[],
+        }
     }
 
     /// What the error is, if it is one.
@@ -200,16 +235,17 @@ impl Reply {
             .or_else(|| body["message"].as_str())
     }
 
-    /// Which log objects and limits it has changed; `None` for none.
+    /// Which log objects and limits, and whether the inventory, it has changed; `None` for none.
     pub(super) fn changed(&self) -> Option<Changed> {
-        let logs = self.changes.iter();
+        let logs = self.changes().iter();
         let logs = logs.filter_map(|change| change.after.as_ref().or(change.before.as_ref()));
-        let limits = self.limits.as_deref();
+        let limits = self.limit_changes();
         let limited = limits.into_iter().flat_map(|limits| &limits.logs);
         let logs = logs.map(|log| log.id);
         let changed = Changed {
             logs: logs.chain(limited.map(|change| change.log)).collect(),
             limits: limits.is_some_and(|limits| limits.host.is_some()),
+            inventory: !self.edits().is_empty(),
         };
         (changed != Changed::default()).then_some(changed)
     }
@@ -255,6 +291,25 @@ impl From<LogError> for Reply {
     fn from(error: LogError) -> Self {
         let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
         Self::fault(status, error.kind(), error)
+    }
+}
+
+impl From<RequestError> for Reply {
+    fn from(error: RequestError) -> Self {
+        Self::fault(StatusCode::BAD_REQUEST, error.kind(), error)
+    }
+}
+
+impl From<EditError> for Reply {
+    fn from(error: EditError) -> Self {
+        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        Self::fault(status, error.kind(), error)
+    }
+}
+
+impl From<FileError> for Reply {
+    fn from(error: FileError) -> Self {
+        Self::failed(&error)
     }
 }
 

@@ -24,8 +24,7 @@ impl Agent for Deaf {
     }
 }
 
-fn api(store: Store, auth: Auth) -> Api {
-    let inventory = r#"{"security_groups": [
+const INVENTORY: &str = r#"{"security_groups": [
         {"id": "5e000000-0000-4000-8000-000000000001", "project_id": "a"},
         {"id": "5e000000-0000-4000-8000-000000000002", "project_id": "b"},
         {"id": "5e000000-0000-4000-8000-000000000003", "project_id": "b", "shared": true}],
@@ -35,9 +34,12 @@ fn api(store: Store, auth: Auth) -> Api {
          "network_id": "2e000000-0000-4000-8000-000000000001"},
         {"id": "11000000-0000-4000-8000-000000000002", "project_id": "b",
          "network_id": "2e000000-0000-4000-8000-000000000002"}]}"#;
+
+fn api(store: Store, auth: Auth) -> Api {
     Api {
         store: Arc::new(store),
-        inventory: Arc::new(ArcSwap::from_pointee(Inventory::parse(inventory).unwrap())),
+        inventory: Arc::new(ArcSwap::from_pointee(Inventory::parse(INVENTORY).unwrap())),
+        inventory_file: None,
         agent: Arc::new(Deaf),
         drivers: LogDrivers::default(),
         auth,
@@ -50,7 +52,7 @@ fn api(store: Store, auth: Auth) -> Api {
 }
 
 /// The words that requests are made of, and some that they are not.
-const WORDS: [&str; 26] = [
+const WORDS: [&str; 33] = [
     "v2.0",
     "log",
     "logs",
@@ -58,6 +60,13 @@ const WORDS: [&str; 26] = [
     "extensions",
     "ports",
     "security-groups",
+    "security-group-rules",
+    "security_group_id",
+    "direction",
+    "ingress",
+    "protocol",
+    "tcp",
+    "fixed_ips",
     "id",
     "name",
     "enabled",
@@ -102,14 +111,18 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         Just(Value::Null)
     ];
     let log = prop::collection::hash_map(word(), value, 0..5);
-    let framed = (log, any::<bool>()).prop_map(|(mut log, bulk)| {
-        if bulk {
-            log.insert("resource_type".to_owned(), json!("security_group"));
-            json!({"logs": [log]}).to_string().into()
-        } else {
-            json!({"log": log}).to_string().into()
-        }
-    });
+    let members = ["log", "security_group", "security_group_rule", "port"];
+    let framed = (log, prop::sample::select(members.to_vec()), any::<bool>()).prop_map(
+        |(mut log, member, bulk)| {
+            if bulk {
+                log.insert("resource_type".to_owned(), json!("security_group"));
+                let members = format!("{member}s");
+                json!({members: [log]}).to_string().into()
+            } else {
+                json!({member: log}).to_string().into()
+            }
+        },
+    );
     prop_oneof![prop::collection::vec(any::<u8>(), 0..9), framed]
 }
 
@@ -135,7 +148,12 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path().join("netlog.db")).unwrap();
         let auth = if trusted { Auth::TrustedHeaders(TrustedPeers::default()) } else { Auth::NoAuth };
-        let api = api(store, auth);
+        let mut api = api(store, auth);
+        let path = folder.path().join("inventory.json");
+        std::fs::write(&path, INVENTORY).unwrap();
+        let file = InventoryFile::open(&path).unwrap();
+        api.inventory = file.in_force();
+        api.inventory_file = Some(Arc::new(file));
         let mut last_id = "none".to_owned();
         for (method, path, query, if_match, body) in requests {
             let mut headers = HeaderMap::new();
@@ -143,7 +161,7 @@ proptest! {
                 headers.insert("if-match", HeaderValue::from_str(&tag).unwrap());
             }
             headers.insert("x-user-id", HeaderValue::from_static("u"));
-            headers.insert("x-roles", HeaderValue::from_static("manager"));
+            headers.insert("x-roles", HeaderValue::from_static("manager,member,reader"));
             headers.insert("x-project-id", HeaderValue::from_static("a"));
             let reply = api.answer(&Request {
                 method: Method::from_bytes(method.as_bytes()).unwrap(),

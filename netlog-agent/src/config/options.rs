@@ -378,6 +378,9 @@ options! {
         /// The file of `source = file`: JSON in the shape of Neutron's API. It is read
         /// again when it changes.
         path: PathBuf = path().required("/etc/netlog/inventory.json"),
+        /// Whether callers of the API may change ports and security groups, as the policy
+        /// has it. The file is replaced with each change; nobody else should export it.
+        writable: bool = boolean().or("false"),
     }
     /// The agent's own database of log objects. In Neutron's files a section of this
     /// name tells of the server's database; its keys are left alone.

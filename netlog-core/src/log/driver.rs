@@ -5,8 +5,9 @@ use std::fmt;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Caller, LogError, LogObject, NewLog};
+use super::{LogError, LogObject, NewLog};
 use crate::inventory::{Inventory, Port};
+use crate::request::Caller;
 
 /// What a log object is limited to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

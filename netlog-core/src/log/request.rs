@@ -1,8 +1,4 @@
-//! Request bodies, read as Neutron's API reads them.
-//!
-//! Neutron looks at a body in a fixed order, and answers with the first thing that is wrong:
-//! the envelope, the project, unknown attributes, attributes that the operation does not take,
-//! then the values in the order of [`ATTRIBUTES`].
+//! What requests say about log objects and loggable types.
 
 use serde_json::{Map, Value};
 use time::UtcDateTime;
@@ -13,57 +9,28 @@ use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCa
 use super::{LogDrivers, LogError, LogObject, LoggedEvent};
 use crate::inventory::Inventory;
 use crate::python;
+use crate::request::{
+    self, Asked, Attribute, Caller, InCreate, RequestError, boolean, check_change, string,
+    take_project_of_new,
+};
 
-/// The most characters of a name, a description, a resource type or a project id.
-const MAX_LENGTH: usize = 255;
-
-/// An attribute of a log object and who may set it.
-struct Attribute {
-    name: &'static str,
-    in_create: bool,
-    in_update: bool,
-}
-
-/// Shorthand for the table below.
-const fn attribute(name: &'static str, in_create: bool, in_update: bool) -> Attribute {
-    Attribute {
-        name,
-        in_create,
-        in_update,
-    }
-}
+const MEMBERS: (&str, &str) = ("log", "logs");
 
 /// Every attribute, in Neutron's order.
 const ATTRIBUTES: [Attribute; 12] = [
-    attribute("id", false, false),
-    attribute("project_id", true, false),
-    attribute("name", true, true),
-    attribute("resource_type", true, false),
-    attribute("resource_id", true, false),
-    attribute("event", true, false),
-    attribute("target_id", true, false),
-    attribute("enabled", true, true),
-    attribute("revision_number", false, false),
-    attribute("description", true, true),
-    attribute("created_at", false, false),
-    attribute("updated_at", false, false),
+    Attribute::new("id", InCreate::No, false),
+    Attribute::new("project_id", InCreate::Optional, false),
+    Attribute::new("name", InCreate::Optional, true),
+    Attribute::new("resource_type", InCreate::Required, false),
+    Attribute::new("resource_id", InCreate::Optional, false),
+    Attribute::new("event", InCreate::Optional, false),
+    Attribute::new("target_id", InCreate::Optional, false),
+    Attribute::new("enabled", InCreate::Optional, true),
+    Attribute::new("revision_number", InCreate::No, false),
+    Attribute::new("description", InCreate::Optional, true),
+    Attribute::new("created_at", InCreate::No, false),
+    Attribute::new("updated_at", InCreate::No, false),
 ];
-
-/// Who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caller<'a> {
-    /// The project that the caller acts for.
-    pub project_id: Option<&'a str>,
-    /// Whether the caller may act for any project.
-    pub any_project: bool,
-}
-
-impl Caller<'_> {
-    /// Whether objects of this project exist for the caller.
-    pub fn sees(&self, project_id: &str) -> bool {
-        self.any_project || self.project_id == Some(project_id)
-    }
-}
 
 /// A log object that a caller asks for, its values checked but not what it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,21 +53,15 @@ pub struct NewLog {
     pub enabled: bool,
 }
 
-/// The body of a create request: one log object, or a list of them that is created whole or
-/// not at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NewLogs {
-    /// `{"log": {…}}`
-    One(NewLog),
-    /// `{"logs": [{…}, …]}`
-    Bulk(Vec<NewLog>),
-}
+/// What a create request asks for: one log object, or a list of them.
+pub type NewLogs = Asked<NewLog>;
 
 impl NewLogs {
     /// Reads the body of a create request.
     ///
     /// ```
-    /// use netlog_core::log::{Caller, NewLogs};
+    /// use netlog_core::log::NewLogs;
+    /// use netlog_core::request::Caller;
     /// let caller = Caller { project_id: Some("demo"), any_project: false };
     /// let body = br#"{"log": {"resource_type": "security_group", "enabled": "off"}}"#;
     /// let NewLogs::One(log) = NewLogs::parse(body, caller)? else { unreachable!() };
@@ -112,48 +73,21 @@ impl NewLogs {
     /// # Ok::<(), netlog_core::log::LogError>(())
     /// ```
     pub fn parse(body: &[u8], caller: Caller<'_>) -> Result<Self, LogError> {
-        let mut body = envelope(body)?;
-        match body.remove("logs") {
-            Some(logs) => bulk(logs, "log", |log| NewLog::read(log, caller)).map(Self::Bulk),
-            None => NewLog::read(member(&mut body, "log")?, caller).map(Self::One),
-        }
-    }
-
-    /// The log objects of the request.
-    pub fn into_vec(self) -> Vec<NewLog> {
-        match self {
-            Self::One(log) => vec![log],
-            Self::Bulk(logs) => logs,
-        }
+        request::create(body, MEMBERS, |log| NewLog::read(log, caller))
     }
 }
 
 impl NewLog {
     /// Reads one log object of a create request.
     fn read(mut log: Map<String, Value>, caller: Caller<'_>) -> Result<Self, LogError> {
-        let given_project = take_project(&mut log, caller)?;
-        if given_project.is_none() && caller.project_id.is_none_or(str::is_empty) {
-            return Err(LogError::NoProject);
-        }
-        refuse_unknown(&log)?;
-        for attribute in &ATTRIBUTES {
-            if !attribute.in_create && log.contains_key(attribute.name) {
-                return Err(LogError::NotInCreate(attribute.name));
-            }
-            if attribute.name == "resource_type" && !log.contains_key("resource_type") {
-                return Err(LogError::Missing("resource_type"));
-            }
-        }
-        let project_id = match given_project {
-            Some(project) => string("project_id", project)?,
-            None => caller.project_id.unwrap_or_default().to_owned(),
-        };
+        let project_id = take_project_of_new(&mut log, &ATTRIBUTES, caller)?;
         Ok(Self {
             project_id,
             name: optional(&mut log, "name", name)?.unwrap_or_default(),
             resource_type: optional(&mut log, "resource_type", string)?.unwrap_or_default(),
             resource_id: optional(&mut log, "resource_id", id)?.flatten(),
-            event: optional(&mut log, "event", |_, value| event(&value))?.unwrap_or_default(),
+            event: optional(&mut log, "event", |name, value| event(name, &value))?
+                .unwrap_or_default(),
             target_id: optional(&mut log, "target_id", id)?.flatten(),
             enabled: optional(&mut log, "enabled", |_, value| boolean(&value))?.unwrap_or(true),
             description: optional(&mut log, "description", string)?.unwrap_or_default(),
@@ -204,35 +138,17 @@ pub struct LogChange {
 impl LogChange {
     /// Reads the body of an update request.
     pub fn parse(body: &[u8], caller: Caller<'_>) -> Result<Self, LogError> {
-        let mut body = change(body)?;
-        match body.remove("logs") {
-            // Neutron looks at the log objects of a bulk update before it fails.
-            Some(logs) => {
-                bulk(logs, "log", |log| Self::read(log, caller)).and(Err(LogError::NoMember("log")))
-            }
-            None => Self::read(member(&mut body, "log")?, caller),
-        }
+        request::update(body, MEMBERS, |log| Self::read(log, caller))
     }
 
     /// Reads the body of an update request where Neutron takes no list.
     pub fn parse_one(body: &[u8], caller: Caller<'_>) -> Result<Self, LogError> {
-        match envelope(body)? {
-            body if body.contains_key("logs") => Err(LogError::NoBulk),
-            mut body => Self::read(member(&mut body, "log")?, caller),
-        }
+        request::update_one(body, MEMBERS, |log| Self::read(log, caller))
     }
 
     /// Reads a change of one log object.
     fn read(mut log: Map<String, Value>, caller: Caller<'_>) -> Result<Self, LogError> {
-        let project = take_project(&mut log, caller)?;
-        refuse_unknown(&log)?;
-        for attribute in &ATTRIBUTES {
-            let given = log.contains_key(attribute.name)
-                || (attribute.name == "project_id" && project.is_some());
-            if given && !attribute.in_update {
-                return Err(LogError::ReadOnly(attribute.name));
-            }
-        }
+        check_change(&mut log, &ATTRIBUTES, caller)?;
         Ok(Self {
             name: optional(&mut log, "name", name)?,
             enabled: optional(&mut log, "enabled", |_, value| boolean(&value))?,
@@ -270,190 +186,56 @@ fn whole_seconds(at: UtcDateTime) -> UtcDateTime {
 }
 
 /// What is wrong with a request to make a loggable type: nothing can be right with it.
-pub fn refuse_type(body: &[u8]) -> LogError {
-    let refused = LogError::NotInCreate("type");
-    match envelope(body).and_then(|body| check_types(body, &refused)) {
+pub fn refuse_type(body: &[u8]) -> RequestError {
+    let refused = RequestError::NotInCreate("type");
+    let checked = request::create(body, TYPE_MEMBERS, |given| check_type(&given, &refused));
+    match checked {
         Err(error) => error,
-        Ok(()) => refused,
+        Ok(_) => refused,
     }
 }
 
 /// What is wrong with a request to change a loggable type; nothing if it changes nothing.
-pub fn refuse_type_change(body: &[u8]) -> Result<(), LogError> {
-    check_types(change(body)?, &LogError::ReadOnly("type"))
+pub fn refuse_type_change(body: &[u8]) -> Result<(), RequestError> {
+    let refused = RequestError::ReadOnly("type");
+    request::update(body, TYPE_MEMBERS, |given| check_type(&given, &refused))
 }
 
-/// Refuses loggable types of a body that have attributes: with `refused` if it is only the type.
-fn check_types(mut body: Map<String, Value>, refused: &LogError) -> Result<(), LogError> {
-    const MEMBER: &str = "loggable_resource";
-    let check = |given: Map<String, Value>| {
-        let has_type = given.contains_key("type");
-        let names = given.into_iter().map(|(name, _)| name);
-        let unknown: Vec<String> = names.filter(|name| name != "type").collect();
-        match (unknown.is_empty(), has_type) {
-            (false, _) => Err(LogError::UnknownAttributes(unknown)),
-            (true, true) => Err(refused.clone()),
-            (true, false) => Ok(()),
-        }
-    };
-    match body.remove("loggable_resources") {
-        Some(types) => bulk(types, MEMBER, check).map(drop),
-        None => check(member(&mut body, MEMBER)?),
+const TYPE_MEMBERS: (&str, &str) = ("loggable_resource", "loggable_resources");
+
+/// Refuses a loggable type that has attributes: with `refused` if it is only the type.
+fn check_type(given: &Map<String, Value>, refused: &RequestError) -> Result<(), RequestError> {
+    let unknown: Vec<String> = given
+        .keys()
+        .filter(|&name| name != "type")
+        .cloned()
+        .collect();
+    match (unknown.is_empty(), given.contains_key("type")) {
+        (false, _) => Err(RequestError::UnknownAttributes(unknown)),
+        (true, true) => Err(refused.clone()),
+        (true, false) => Ok(()),
     }
 }
 
-/// What is wrong with a body where Neutron's other API code reads it, which wants an object with a
-/// `log` or `logs` and tells nothing else apart.
-pub fn check_object(body: &[u8]) -> Result<(), LogError> {
-    if body.is_empty() {
-        return Err(LogError::NoMember("log"));
-    }
-    match json(body) {
-        Ok(Value::Object(body)) if body.contains_key("log") || body.contains_key("logs") => Ok(()),
-        Ok(Value::Object(_)) => Err(LogError::NoMember("log")),
-        _ => Err(LogError::InvalidBody),
-    }
-}
-
-/// Whether a body is empty or JSON; Neutron looks at that before it asks whether it wants one.
-pub fn check_json(body: &[u8]) -> Result<(), LogError> {
-    if body.is_empty() {
-        Ok(())
-    } else {
-        json(body).map(drop)
-    }
-}
-
-fn json(body: &[u8]) -> Result<Value, LogError> {
-    serde_json::from_slice(body).map_err(|_| LogError::MalformedBody)
-}
-
-/// The JSON object that a body is.
-fn envelope(body: &[u8]) -> Result<Map<String, Value>, LogError> {
-    if body.is_empty() {
-        return Err(LogError::BodyRequired);
-    }
-    match json(body)? {
-        body if python::is_falsy(&body) => Err(LogError::BodyRequired),
-        Value::Object(body) => Ok(body),
-        _ => Err(LogError::InvalidBody),
-    }
-}
-
-/// The JSON object that the body of a change is.
-fn change(body: &[u8]) -> Result<Map<String, Value>, LogError> {
-    if !matches!(body.trim_ascii_start(), [b'{' | b'[', ..]) {
-        if !body.is_empty() {
-            json(body)?;
-        }
-        return Err(LogError::BareBody(python::bytes(body)));
-    }
-    envelope(body)
-}
-
-/// The object in a body.
-fn member(
-    body: &mut Map<String, Value>,
-    name: &'static str,
-) -> Result<Map<String, Value>, LogError> {
-    match body.remove(name) {
-        None | Some(Value::Null) => Err(LogError::NoMember(name)),
-        Some(Value::Object(member)) => Ok(member),
-        Some(_) => Err(LogError::NotAnObject(name)),
-    }
-}
-
-/// Reads the objects of a bulk request, each by itself or in an envelope of its own. What is no
-/// list is walked through as Python does.
-fn bulk<T>(
-    objects: Value,
-    name: &'static str,
-    read: impl Fn(Map<String, Value>) -> Result<T, LogError>,
-) -> Result<Vec<T>, LogError> {
-    let objects: Vec<Value> = match objects {
-        objects if python::is_falsy(&objects) => return Err(LogError::NoLogs),
-        Value::Array(objects) => objects,
-        Value::String(text) => text.chars().map(|c| Value::from(c.to_string())).collect(),
-        Value::Object(members) => members.into_iter().map(|(name, _)| name.into()).collect(),
-        _ => return Err(LogError::InvalidBody),
-    };
-    let members = |object| match object {
-        Value::Object(mut envelope) if envelope.contains_key(name) => member(&mut envelope, name),
-        Value::Object(members) => Ok(members),
-        Value::String(text) if !text.contains(name) => Err(LogError::NotAnObject(name)),
-        Value::Array(items) if !items.contains(&name.into()) => Err(LogError::NotAnObject(name)),
-        _ => Err(LogError::InvalidBody),
-    };
-    objects
-        .into_iter()
-        .map(|object| read(members(object)?))
-        .collect()
-}
-
-/// Takes the project out, by either of its names, if the caller may act for it.
-fn take_project(
-    log: &mut Map<String, Value>,
-    caller: Caller<'_>,
-) -> Result<Option<Value>, LogError> {
-    let project = match (
-        log.shift_remove("project_id"),
-        log.shift_remove("tenant_id"),
-    ) {
-        (Some(project), Some(tenant)) if project != tenant => {
-            return Err(LogError::ProjectMismatch);
-        }
-        (project, tenant) => project.or(tenant),
-    };
-    match &project {
-        Some(Value::String(id)) if caller.sees(id) => Ok(project),
-        // No project is that of a caller who has none; as a value it is refused later.
-        Some(Value::Null) if caller.project_id.is_none() => Ok(project),
-        Some(_) if !caller.any_project => Err(LogError::ForeignProject),
-        _ => Ok(project),
-    }
-}
-
-/// Refuses attributes that a log object does not have.
-fn refuse_unknown(log: &Map<String, Value>) -> Result<(), LogError> {
-    let known = |name: &str| ATTRIBUTES.iter().any(|attribute| attribute.name == name);
-    let unknown: Vec<String> = log.keys().filter(|name| !known(name)).cloned().collect();
-    if unknown.is_empty() {
-        Ok(())
-    } else {
-        Err(LogError::UnknownAttributes(unknown))
-    }
+/// What is wrong with a body where Neutron's newer code reads it.
+pub fn check_object(body: &[u8]) -> Result<(), RequestError> {
+    request::check_object(body, MEMBERS)
 }
 
 /// An attribute's value, if it is given.
-fn optional<T>(
+fn optional<T, E>(
     log: &mut Map<String, Value>,
     attribute: &'static str,
-    read: impl FnOnce(&'static str, Value) -> Result<T, LogError>,
-) -> Result<Option<T>, LogError> {
+    read: impl FnOnce(&'static str, Value) -> Result<T, E>,
+) -> Result<Option<T>, E> {
     log.remove(attribute)
         .map(|value| read(attribute, value))
         .transpose()
 }
 
-/// A string that is not too long.
-fn string(attribute: &'static str, value: Value) -> Result<String, LogError> {
-    match value {
-        Value::String(value) if value.chars().count() > MAX_LENGTH => Err(LogError::TooLong {
-            attribute,
-            value,
-            limit: MAX_LENGTH,
-        }),
-        Value::String(value) => Ok(value),
-        other => Err(LogError::NotAString {
-            attribute,
-            value: python::str(&other),
-        }),
-    }
-}
-
 /// A name: a string of printable characters without blanks around it. Neutron's expression for it
 /// knows no characters beyond the Basic Multilingual Plane, and lets a line feed pass at the end.
-fn name(attribute: &'static str, value: Value) -> Result<String, LogError> {
+fn name(attribute: &'static str, value: Value) -> Result<String, RequestError> {
     let value = string(attribute, value)?;
     let is_blank = |c: char| c.general_category() == GeneralCategory::SpaceSeparator;
     let is_printable = |c: char| {
@@ -471,51 +253,25 @@ fn name(attribute: &'static str, value: Value) -> Result<String, LogError> {
     if line.chars().all(is_printable) && !line.starts_with(is_blank) && !line.ends_with(is_blank) {
         Ok(value)
     } else {
-        Err(LogError::NotAString { attribute, value })
+        Err(RequestError::NotAString { attribute, value })
     }
 }
 
-/// A UUID as the caller wrote it, or null. Neutron takes one with `urn:`, `uuid:` and braces around
-/// it and hyphens anywhere.
-fn id(attribute: &'static str, value: Value) -> Result<Option<String>, LogError> {
-    let is_uuid = |text: &str| {
-        let bare = text.replace("urn:", "").replace("uuid:", "");
-        let mut digits = bare.trim_matches(['{', '}']).chars().filter(|&c| c != '-');
-        digits
-            .by_ref()
-            .take(32)
-            .filter(char::is_ascii_hexdigit)
-            .count()
-            == 32
-            && digits.next().is_none()
-    };
+/// An id, or null.
+fn id(attribute: &'static str, value: Value) -> Result<Option<String>, RequestError> {
     match value {
         Value::Null => Ok(None),
-        Value::String(text) if is_uuid(&text) => Ok(Some(text)),
-        other => Err(LogError::NotAnId {
-            attribute,
-            value: python::str(&other),
-        }),
+        value => request::id(attribute, value).map(Some),
     }
 }
 
 /// One of Neutron's events, spelled exactly.
-fn event(value: &Value) -> Result<LoggedEvent, LogError> {
-    value
-        .as_str()
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| LogError::UnknownEvent(python::str(value)))
-}
-
-/// A truth value as OpenStack takes it: `true`, `"yes"`, `"on"`, `1`, … and their opposites
-/// (oslo.utils, `bool_from_string` with `strict`).
-pub fn boolean(value: &Value) -> Result<bool, LogError> {
-    let text = python::str(value);
-    match text.trim().to_lowercase().as_str() {
-        "1" | "t" | "true" | "on" | "y" | "yes" => Ok(true),
-        "0" | "f" | "false" | "off" | "n" | "no" => Ok(false),
-        _ => Err(LogError::NotBoolean(text)),
-    }
+fn event(attribute: &'static str, value: &Value) -> Result<LoggedEvent, RequestError> {
+    let event = value.as_str().and_then(|text| text.parse().ok());
+    event.ok_or_else(|| RequestError::NotAChoice {
+        attribute,
+        value: python::str(value),
+    })
 }
 
 #[cfg(test)]
@@ -541,23 +297,26 @@ mod tests {
         let bulk = parse(&json!({"logs": [{"log": log}, log]})).unwrap();
         assert_eq!((bulk.len(), &bulk[0]), (2, &bulk[1]));
         for (body, expected) in [
-            (json!(false), LogError::BodyRequired),
-            (json!([1]), LogError::InvalidBody),
-            (json!({"logs": null}), LogError::NoLogs),
-            (json!({"logs": [null]}), LogError::InvalidBody),
-            (json!({"logs": "x"}), LogError::NotAnObject("log")),
-            (json!({"logs": {"log": 1}}), LogError::InvalidBody),
-            (json!({"logs": 1}), LogError::InvalidBody),
-            (json!({"logs": [{"log": null}]}), LogError::NoMember("log")),
+            (json!(false), RequestError::BodyRequired),
+            (json!([1]), RequestError::InvalidBody),
+            (json!({"logs": null}), RequestError::NoObjects),
+            (json!({"logs": [null]}), RequestError::InvalidBody),
+            (json!({"logs": "x"}), RequestError::NotAnObject("log")),
+            (json!({"logs": {"log": 1}}), RequestError::InvalidBody),
+            (json!({"logs": 1}), RequestError::InvalidBody),
+            (
+                json!({"logs": [{"log": null}]}),
+                RequestError::NoMember("log"),
+            ),
             (
                 json!({"log": {"resource_type": "t", "project_id": ["p"]}}),
-                LogError::NotAString {
+                RequestError::NotAString {
                     attribute: "project_id",
                     value: "['p']".to_owned(),
                 },
             ),
         ] {
-            assert_eq!(parse(&body).unwrap_err(), expected, "{body}");
+            assert_eq!(parse(&body).unwrap_err(), expected.into(), "{body}");
         }
     }
 
@@ -565,8 +324,10 @@ mod tests {
     fn a_name_is_measured_in_characters() {
         let named = |name: String| parse(&json!({"log": {"resource_type": "t", "name": name}}));
         named("ж".repeat(255)).unwrap();
-        let error = named("ж".repeat(256)).unwrap_err();
-        assert!(matches!(error, LogError::TooLong { limit: 255, .. }));
+        let LogError::Request(error) = named("ж".repeat(256)).unwrap_err() else {
+            panic!("it is the name that is wrong");
+        };
+        assert!(matches!(error, RequestError::TooLong { limit: 255, .. }));
     }
 
     #[test]
@@ -583,9 +344,9 @@ mod tests {
         assert_eq!(parse(of("a"), caller(Some("a"), false)).unwrap(), "a");
         assert_eq!(parse(of("b"), caller(Some("a"), true)).unwrap(), "b");
         let error = parse(of("b"), caller(Some("a"), false)).unwrap_err();
-        assert_eq!(error, LogError::ForeignProject);
+        assert_eq!(error, RequestError::ForeignProject.into());
         let error = parse(of("b"), caller(None, false)).unwrap_err();
-        assert_eq!(error, LogError::ForeignProject);
+        assert_eq!(error, RequestError::ForeignProject.into());
     }
 
     /// JSON of any shape, with the names that matter in it.
