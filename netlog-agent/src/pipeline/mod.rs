@@ -220,7 +220,7 @@ impl Pipeline {
             seen,
             packet,
             summary,
-            place: key.map(|key| self.sessions.place(key)),
+            place: key.map(|key| self.sessions.place(&key)),
         })
     }
 
@@ -254,7 +254,7 @@ impl Pipeline {
             event.count(|events| &events.total);
             let find = || {
                 let key = SessionKey::new(event.slot, event.direction, summary)?;
-                Some(sessions.place(key))
+                Some(sessions.place(&key))
             };
             if event.action == Action::Accept
                 && let Some(place) = place
