@@ -1,9 +1,8 @@
 //! A sink on its own thread, behind a bounded queue.
 
+use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -45,16 +44,8 @@ pub struct Worker {
 }
 
 /// A producer's end of a [`Worker`]'s queue.
-///
-/// A clone has its own supply of used batches, so that each producer gets its own memory back.
 #[derive(Debug)]
-pub struct Handle {
-    queue: SyncSender<Parcel>,
-    capacity: usize,
-    home: SyncSender<Batch>,
-    used: Receiver<Batch>,
-    shared: Arc<Shared>,
-}
+pub struct Handle(Arc<Shared>);
 
 /// Why [`Worker::close`] or [`Worker::flush`] did not end well.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -96,18 +87,21 @@ impl Worker {
         retry: Retry,
         accounts: Arc<dyn Accounts>,
     ) -> io::Result<Self> {
-        let capacity = capacity.max(1);
-        let (queue, parcels) = mpsc::sync_channel(capacity);
-        let shared = Arc::new(Shared::new(sink.name(), accounts));
-        let handle = Handle::new(queue, capacity, Arc::clone(&shared));
+        let shared = Arc::new(Shared {
+            sink: sink.name(),
+            capacity: capacity.max(1),
+            counters: Arc::default(),
+            accounts,
+            state: Mutex::default(),
+            asked: Condvar::new(),
+            changed: Condvar::new(),
+        });
+        let handle = Handle::new(&shared);
         let thread = thread::Builder::new()
             .name(format!("sink-{}", sink.name()))
             .spawn(move || {
                 let end = End(shared);
-                // Dropped before the end is announced, also when the sink panics: so what is left
-                // in the queue is counted by then.
-                let parcels = parcels;
-                run(sink, &parcels, &end.0, retry);
+                run(sink, &end.0, retry);
             })?;
         Ok(Self { handle, thread })
     }
@@ -119,18 +113,17 @@ impl Worker {
 
     /// The counts, to be read from anywhere and after the worker is gone.
     pub fn counters(&self) -> Arc<Counters> {
-        Arc::clone(&self.handle.shared.counters)
+        Arc::clone(&self.handle.0.counters)
     }
 
     /// Why the sink fails at present; `None` while it works.
     pub fn error(&self) -> Option<Arc<SinkError>> {
-        lock(&self.handle.shared.error).clone()
+        self.handle.0.state().error.clone()
     }
 
     /// Makes the sink open its file or socket anew, before it writes the next batch.
     pub fn reopen(&self) {
-        self.handle.shared.reopen.store(true, Ordering::Release);
-        self.handle.wake();
+        self.handle.0.ask(|state| state.reopen.asked += 1);
     }
 
     /// Waits until the fate of all batches that were sent before is known.
@@ -138,13 +131,21 @@ impl Worker {
     /// # Errors
     /// When that takes longer than `timeout`.
     pub fn flush(&self, timeout: Duration) -> Result<(), WorkerError> {
-        let shared = &self.handle.shared;
-        let sent = shared.sent.load(Ordering::Acquire);
-        let state = shared.wait(timeout, |state| state.settled >= sent || state.ended);
-        match state {
-            State { settled, .. } if settled >= sent => Ok(()),
-            State { ended: true, .. } => Err(WorkerError::Panicked { sink: shared.sink }),
-            _ => Err(shared.deadline()),
+        let shared = &self.handle.0;
+        let (batches, reopen) = {
+            let state = shared.state();
+            (state.batches.asked, state.reopen.asked)
+        };
+        let flushed = |state: &State| state.batches.done >= batches && state.reopen.done >= reopen;
+        let state = shared.wait(timeout, |state| {
+            flushed(state) || state.phase == Phase::Ended
+        });
+        if flushed(&state) {
+            Ok(())
+        } else if state.phase == Phase::Ended {
+            Err(WorkerError::Panicked { sink: shared.sink })
+        } else {
+            Err(shared.deadline())
         }
     }
 
@@ -156,13 +157,12 @@ impl Worker {
     /// # Errors
     /// When the time is up, or the thread has panicked.
     pub fn close(self, timeout: Duration) -> Result<(), WorkerError> {
-        let shared = &self.handle.shared;
-        shared.closing.store(true, Ordering::Release);
-        self.handle.wake();
-        if !shared.wait(timeout, |state| state.ended).ended {
+        let shared = &self.handle.0;
+        shared.ask(|state| state.reach(Phase::Closing));
+        let ended = |state: &State| state.phase == Phase::Ended;
+        if !ended(&shared.wait(timeout, ended)) {
             let error = shared.deadline();
-            lock(&shared.state).abandoned = true;
-            shared.changed.notify_all();
+            shared.change(|state| state.reach(Phase::Abandoned));
             return Err(error);
         }
         let sink = shared.sink;
@@ -173,103 +173,52 @@ impl Worker {
 }
 
 impl Handle {
-    fn new(queue: SyncSender<Parcel>, capacity: usize, shared: Arc<Shared>) -> Self {
-        // All batches that can be on their way, one being written and one being filled.
-        let (home, used) = mpsc::sync_channel(capacity + 2);
-        Self {
-            queue,
-            capacity,
-            home,
-            used,
-            shared,
-        }
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.state().handles += 1;
+        Self(Arc::clone(shared))
     }
 
-    /// An empty batch: a used one if there is one, with its memory.
+    /// An empty batch: the one that was used last, with its memory, if there is one.
     pub fn batch(&self) -> Batch {
-        self.used.try_recv().unwrap_or_default()
+        self.0.state().used.pop().unwrap_or_default()
     }
 
-    /// Puts `batch` into the queue; never waits.
+    /// Puts `batch` into the queue; never waits for the sink.
     ///
     /// # Errors
     /// Hands the batch back when the queue is full or the worker closed. Its records are then
     /// counted as failed, so it is to be cleared and not to be sent again.
-    pub fn try_send(&self, batch: Batch) -> Result<(), Batch> {
-        let shared = &self.shared;
-        shared.counters.offer(batch.records());
-        let refused = if shared.closing.load(Ordering::Acquire) {
-            Err((Reason::Closed, batch))
-        } else {
-            self.enqueue(batch)
-        };
-        refused.map_err(|(reason, mut batch)| {
-            let records = batch.records();
-            shared.fail(reason, &mut batch, records);
-            batch
-        })
-    }
-
-    fn enqueue(&self, batch: Batch) -> Result<(), (Reason, Batch)> {
-        let parcel = Parcel {
-            batch,
-            home: self.home.clone(),
-            shared: Arc::clone(&self.shared),
-        };
-        let (reason, parcel) = match self.queue.try_send(parcel) {
-            Ok(()) => {
-                self.shared.sent.fetch_add(1, Ordering::Release);
+    pub fn try_send(&self, mut batch: Batch) -> Result<(), Batch> {
+        let shared = &*self.0;
+        let records = batch.records();
+        shared.counters.offer(records);
+        let reason = {
+            let mut state = shared.state();
+            if state.phase > Phase::Open {
+                Reason::Closed
+            } else if state.queue.len() >= shared.capacity {
+                Reason::QueueFull
+            } else {
+                state.queue.push_back(batch);
+                state.batches.asked += 1;
+                shared.wake(state);
                 return Ok(());
             }
-            Err(TrySendError::Full(parcel)) => (Reason::QueueFull, parcel),
-            Err(TrySendError::Disconnected(parcel)) => (Reason::Closed, parcel),
         };
-        Err((reason, parcel.open()))
-    }
-
-    /// Makes the thread look around if it waits for a batch. If the queue is full, it does not.
-    fn wake(&self) {
-        let _ = self.enqueue(Batch::default());
+        shared.fail(reason, &mut batch, records);
+        Err(batch)
     }
 }
 
 impl Clone for Handle {
     fn clone(&self) -> Self {
-        Self::new(self.queue.clone(), self.capacity, Arc::clone(&self.shared))
+        Self::new(&self.0)
     }
 }
 
-/// A batch on its way. However it ends, its records are accounted for.
-struct Parcel {
-    batch: Batch,
-    home: SyncSender<Batch>,
-    shared: Arc<Shared>,
-}
-
-impl Parcel {
-    /// Takes the batch out; the caller accounts for it.
-    fn open(mut self) -> Batch {
-        mem::take(&mut self.batch)
-    }
-
-    /// Sends the memory of the batch back to where it came from.
-    fn recycle(self) {
-        let home = self.home.clone();
-        let mut batch = self.open();
-        if !batch.is_empty() {
-            batch.clear();
-            // If its producer is gone, or has enough, the memory is freed.
-            let _ = home.try_send(batch);
-        }
-    }
-}
-
-impl Drop for Parcel {
+impl Drop for Handle {
     fn drop(&mut self) {
-        let records = self.batch.rest_records();
-        if records > 0 {
-            self.shared.fail(Reason::Closed, &mut self.batch, records);
-        }
+        self.0.ask(|state| state.handles -= 1);
     }
 }
 
@@ -277,43 +226,77 @@ impl Drop for Parcel {
 #[derive(Debug)]
 struct Shared {
     sink: &'static str,
+    /// Batches that the queue has room for.
+    capacity: usize,
     counters: Arc<Counters>,
     accounts: Arc<dyn Accounts>,
-    /// Batches put into the queue.
-    sent: AtomicU64,
-    /// Handles take no more batches, and the thread ends when the queue is empty.
-    closing: AtomicBool,
-    /// The sink is to open its file or socket anew.
-    reopen: AtomicBool,
-    error: Mutex<Option<Arc<SinkError>>>,
+    /// Never held while the sink works.
     state: Mutex<State>,
-    /// Notified when `state` changes.
+    /// Notified when the thread waits and is asked for something.
+    asked: Condvar,
+    /// Notified when somebody waits and `state` changes.
     changed: Condvar,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct State {
-    /// Batches taken from the queue and done with.
-    settled: u64,
+    queue: VecDeque<Batch>,
+    /// Batches done with, for their memory. The last used comes back first: caches still hold most
+    /// of it.
+    used: Vec<Batch>,
+    /// Batches put into the queue.
+    batches: Progress,
+    /// How often the sink is to open its file or socket anew.
+    reopen: Progress,
+    /// Why the sink fails at present.
+    error: Option<Arc<SinkError>>,
+    /// How many handles there are. Without any, the thread ends when the queue is empty.
+    handles: usize,
+    phase: Phase,
+    /// The thread waits to be asked, and nobody has woken it yet: a wake costs more than all else
+    /// here.
+    sleeps: bool,
+    /// How many wait for a change.
+    watched: usize,
+}
+
+/// How far a worker is, in the order in which it gets there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    #[default]
+    Open,
+    /// Handles take no more batches, and the thread ends when the queue is empty.
+    Closing,
     /// Nobody waits for the thread any more: it is to give up.
-    abandoned: bool,
+    Abandoned,
     /// The thread has ended.
-    ended: bool,
+    Ended,
+}
+
+/// How much was asked for, and how much of it is done.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    asked: u64,
+    done: u64,
+}
+
+/// What the thread is to do next.
+struct Task {
+    /// How often the sink was to be opened anew so far, if it is to be now.
+    reopen: Option<u64>,
+    batch: Option<Batch>,
+}
+
+impl State {
+    fn reach(&mut self, phase: Phase) {
+        self.phase = self.phase.max(phase);
+    }
 }
 
 impl Shared {
-    fn new(sink: &'static str, accounts: Arc<dyn Accounts>) -> Self {
-        Self {
-            sink,
-            counters: Arc::default(),
-            accounts,
-            sent: AtomicU64::new(0),
-            closing: AtomicBool::new(false),
-            reopen: AtomicBool::new(false),
-            error: Mutex::default(),
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        }
+    /// A panic elsewhere leaves nothing half done in it.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next so many records of the batch are delivered.
@@ -330,18 +313,63 @@ impl Shared {
     }
 
     /// Waits until `condition` holds or the time is up; the state as it is then.
-    fn wait(&self, timeout: Duration, condition: impl Fn(&State) -> bool) -> State {
-        let state = lock(&self.state);
-        let (state, _) = self
+    fn wait(&self, timeout: Duration, condition: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let mut state = self.state();
+        state.watched += 1;
+        let (mut state, _) = self
             .changed
             .wait_timeout_while(state, timeout, |state| !condition(state))
             .unwrap_or_else(PoisonError::into_inner);
-        *state
+        state.watched -= 1;
+        state
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut lock(&self.state));
-        self.changed.notify_all();
+        let mut state = self.state();
+        change(&mut state);
+        if state.watched > 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Asks the thread for something.
+    fn ask(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state();
+        change(&mut state);
+        self.wake(state);
+    }
+
+    /// Wakes the thread if it sleeps, once the state is free for it.
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        let sleeps = mem::take(&mut state.sleeps);
+        drop(state);
+        if sleeps {
+            self.asked.notify_one();
+        }
+    }
+
+    /// What there is to do for the thread, for which it waits; `None` when it is to end.
+    fn next(&self) -> Option<Task> {
+        let mut state = self.state();
+        loop {
+            if state.phase >= Phase::Abandoned {
+                return None;
+            }
+            let Progress { asked, done } = state.reopen;
+            let reopen = (done < asked).then_some(asked);
+            let batch = state.queue.pop_front();
+            if reopen.is_some() || batch.is_some() {
+                return Some(Task { reopen, batch });
+            }
+            if state.phase > Phase::Open || state.handles == 0 {
+                return None;
+            }
+            state.sleeps = true;
+            state = self
+                .asked
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     fn deadline(&self) -> WorkerError {
@@ -352,43 +380,59 @@ impl Shared {
     }
 }
 
-/// Announces the end of the thread, however it comes.
+/// The batch that the thread has in hand. However that ends, its records are accounted for.
+struct InHand<'a> {
+    batch: Batch,
+    shared: &'a Shared,
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        let records = self.batch.rest_records();
+        if records > 0 {
+            self.shared.fail(Reason::Closed, &mut self.batch, records);
+        }
+    }
+}
+
+/// Announces the end of the thread, however it comes, when what is left in the queue is counted.
 struct End(Arc<Shared>);
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.0.change(|state| state.ended = true);
+        let Self(shared) = self;
+        let left = {
+            let mut state = shared.state();
+            state.reach(Phase::Closing);
+            mem::take(&mut state.queue)
+        };
+        for batch in left {
+            drop(InHand { batch, shared });
+        }
+        shared.change(|state| state.reach(Phase::Ended));
     }
 }
 
-/// A panic elsewhere leaves nothing half done in what is locked here.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The thread: delivers parcel after parcel.
-fn run(mut sink: impl Sink, parcels: &Receiver<Parcel>, shared: &Shared, retry: Retry) {
+/// The thread: delivers batch after batch.
+fn run(mut sink: impl Sink, shared: &Shared, retry: Retry) {
     let mut failing = false;
-    loop {
-        let parcel = if shared.closing.load(Ordering::Acquire) {
-            parcels.try_recv().ok()
-        } else {
-            parcels.recv().ok()
-        };
-        let Some(mut parcel) = parcel else { return };
-        if lock(&shared.state).abandoned {
-            return;
-        }
-        if shared.reopen.swap(false, Ordering::AcqRel)
+    while let Some(Task { reopen, batch }) = shared.next() {
+        if reopen.is_some()
             && let Err(error) = sink.reopen()
         {
-            *lock(&shared.error) = Some(Arc::new(error));
+            shared.state().error = Some(Arc::new(error));
         }
-        if !parcel.batch.is_empty() {
-            failing = !deliver(&mut sink, &mut parcel.batch, shared, retry, failing);
-        }
-        parcel.recycle();
-        shared.change(|state| state.settled += 1);
+        let used = batch.map(|batch| {
+            let mut hand = InHand { batch, shared };
+            failing = !deliver(&mut sink, &mut hand.batch, shared, retry, failing);
+            hand.batch.clear();
+            mem::take(&mut hand.batch)
+        });
+        shared.change(|state| {
+            state.reopen.done = reopen.unwrap_or(state.reopen.done);
+            state.batches.done += u64::from(used.is_some());
+            state.used.extend(used);
+        });
     }
 }
 
@@ -417,7 +461,7 @@ fn deliver(
         let (records, bytes) = (records - batch.rest_records(), batch.whole() - whole);
         shared.write(batch, records, bytes);
         let Err(error) = result else {
-            *lock(&shared.error) = None;
+            shared.state().error = None;
             return true;
         };
         let reason = error.reason();
@@ -426,8 +470,9 @@ fn deliver(
             shared.fail(reason, batch, 1);
             continue;
         }
-        *lock(&shared.error) = Some(Arc::new(error));
-        if attempts_left > 0 && !shared.wait(pause, |state| state.abandoned).abandoned {
+        shared.state().error = Some(Arc::new(error));
+        let abandoned = |state: &State| state.phase >= Phase::Abandoned;
+        if attempts_left > 0 && !abandoned(&shared.wait(pause, abandoned)) {
             counters.retry();
             attempts_left -= 1;
             pause = pause.saturating_mul(2);
