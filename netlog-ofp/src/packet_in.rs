@@ -114,6 +114,7 @@ impl<'a> PacketIn<'a> {
         }
     }
 
+    #[inline(always)]
     fn parse_standard(body: &'a [u8]) -> Result<Self, DecodeError> {
         const STRUCTURE: &str = "ofp_packet_in";
         // buffer_id, total_len, reason, table_id, cookie; then the match:
@@ -143,7 +144,6 @@ impl<'a> PacketIn<'a> {
         fixed.finish(STRUCTURE, rest, length, padding(length))
     }
 
-    #[inline(always)]
     fn parse_nxt2(mut properties: &'a [u8]) -> Result<Self, DecodeError> {
         const STRUCTURE: &str = "NXT_PACKET_IN2";
         let mut common = Common::default();
@@ -344,7 +344,8 @@ impl<'a> Fixed<'a> {
 
     /// Takes `fields` bytes of metadata from `rest`, `padding` bytes and two
     /// more of padding, and the frame.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as of what calls it")]
+    #[inline(always)]
     fn finish(
         self,
         structure: &'static str,

@@ -190,6 +190,7 @@ impl<'a> Packet<'a> {
     }
 
     /// What rules and sessions look at.
+    #[inline]
     pub fn summary(&self) -> Summary {
         Summary::of(self.frame)
     }

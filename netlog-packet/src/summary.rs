@@ -142,6 +142,7 @@ pub enum Transport {
 }
 
 impl Summary {
+    #[inline]
     pub(crate) fn of(frame: &[u8]) -> Self {
         let mut summary = Self::default();
         let Some((ethernet, mut layer, mut rest)) = Ethernet::decode(frame) else {

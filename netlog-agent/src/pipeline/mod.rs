@@ -183,12 +183,13 @@ impl Pipeline {
     /// Works off what is left of the packet-ins of a read.
     pub fn work_off(&mut self, group: &mut Group<'_>) {
         let Group(arrivals) = group;
-        let tables = self.tables.load();
+        let tables = &Arc::clone(self.tables.load());
+        self.drift.tables(tables, self.now);
         tables.fetch(arrivals.iter().map(|it| (&it.seen, &it.summary)));
         let places = arrivals.iter().filter_map(|arrival| arrival.place.as_ref());
         self.sessions.fetch(places);
         for arrival in arrivals.drain(..) {
-            self.take(&arrival);
+            self.take(&arrival, tables);
         }
     }
 
@@ -225,7 +226,7 @@ impl Pipeline {
     }
 
     /// Takes one packet-in.
-    fn take(&mut self, arrival: &Arrival<'_>) {
+    fn take(&mut self, arrival: &Arrival<'_>, tables: &Tables) {
         let Arrival {
             seen,
             packet,
@@ -236,7 +237,6 @@ impl Pipeline {
         let Self {
             now,
             time,
-            tables,
             sessions,
             drift,
             scratch,
@@ -248,8 +248,6 @@ impl Pipeline {
             ..
         } = self;
         let (now, time) = (*now, *time);
-        let tables = tables.load();
-        drift.tables(tables, now);
         let classified = tables.classify(seen, summary, scratch, |event| {
             event.count(|events| &events.total);
             let find = || {

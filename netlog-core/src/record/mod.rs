@@ -23,6 +23,7 @@ use uuid::Uuid;
 pub use timestamp::{Timestamp, TimestampStyle};
 
 use put::Put;
+use timestamp::Clock;
 
 use crate::rule::Direction;
 
@@ -225,7 +226,7 @@ impl Format {
 #[derive(Debug)]
 pub struct Recorder {
     format: Format,
-    clock: timestamp::Clock,
+    clock: Clock,
 }
 
 impl Recorder {
@@ -233,10 +234,10 @@ impl Recorder {
     pub fn new(format: Format) -> Self {
         Self {
             format,
-            clock: timestamp::Clock::new(match format.layout {
-                Layout::Text | Layout::Neutron => format.timestamp,
-                Layout::Json | Layout::Ecs | Layout::Ocsf => TimestampStyle::Rfc3339,
-            }),
+            clock: match format.layout {
+                Layout::Text | Layout::Neutron => Clock::new(format.timestamp),
+                Layout::Json | Layout::Ecs | Layout::Ocsf => Clock::precise(),
+            },
         }
     }
 
@@ -298,18 +299,18 @@ impl Recorder {
             (Layout::Json | Layout::Ecs | Layout::Ocsf, None) => out.put("{"),
             (Layout::Json, Some(time)) => {
                 out.put(r#"{"time":""#);
-                self.clock.write_nanos(time, out);
+                self.clock.write(time, out);
                 out.put(r#"","#);
             }
             (Layout::Ecs, Some(time)) => {
                 out.put(r#"{"@timestamp":""#);
-                self.clock.write_nanos(time, out);
+                self.clock.write(time, out);
                 out.put(r#"","#);
             }
             (Layout::Ocsf, Some(time)) => {
                 out.integer(r#"{"time":"#, time.unix_nanos.div_euclid(1_000_000));
                 out.put(r#","time_dt":""#);
-                self.clock.write_nanos(time, out);
+                self.clock.write(time, out);
                 out.put(r#"","#);
             }
         }

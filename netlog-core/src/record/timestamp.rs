@@ -25,90 +25,96 @@ pub enum TimestampStyle {
     None,
 }
 
-/// Writes timestamps; what changes once a second is rendered once a second.
+/// Writes timestamps; each is rendered once, and the packet-ins of one read share it.
 #[derive(Debug)]
 pub(super) struct Clock {
     style: TimestampStyle,
-    second: Option<(i64, i32)>,
+    /// Digits of a second in [`TimestampStyle::Rfc3339`].
+    digits: usize,
+    rendered: Option<Timestamp>,
     /// Longer than any timestamp.
-    rendered: [u8; 32],
-    rendered_len: usize,
+    text: [u8; 32],
+    len: usize,
 }
 
 impl Clock {
+    /// A clock of microseconds, whose timestamps stand before something.
     pub(super) const fn new(style: TimestampStyle) -> Self {
         Self {
             style,
-            second: None,
-            rendered: [0; 32],
-            rendered_len: 0,
+            digits: 6,
+            rendered: None,
+            text: [0; 32],
+            len: 0,
         }
     }
 
-    /// Appends the timestamp and a space, or nothing.
+    /// A clock of nanoseconds.
+    pub(super) const fn precise() -> Self {
+        Self {
+            digits: 9,
+            ..Self::new(TimestampStyle::Rfc3339)
+        }
+    }
+
+    /// Appends the timestamp, with a space behind it if there is one and the clock is not a
+    /// precise one.
+    #[inline]
     pub(super) fn write(&mut self, time: Timestamp, out: &mut Room<'_>) {
-        let nanos = self.write_second(time, out);
-        if self.style == TimestampStyle::Rfc3339 {
-            out.prefix(fraction(nanos), 7);
-            out.put("Z ");
+        if self.rendered != Some(time) {
+            self.render(time);
         }
+        out.prefix(self.text, self.len);
     }
 
-    /// Appends the timestamp of a clock of [`TimestampStyle::Rfc3339`] with nanoseconds.
-    pub(super) fn write_nanos(&mut self, time: Timestamp, out: &mut Room<'_>) {
-        let nanos = self.write_second(time, out);
-        out.bytes(&fraction(nanos));
-        out.put("Z");
-    }
-
-    /// Appends the second and returns the nanoseconds since then.
-    fn write_second(&mut self, time: Timestamp, out: &mut Room<'_>) -> u64 {
+    #[cold]
+    fn render(&mut self, time: Timestamp) {
         const NANOS: i64 = 1_000_000_000;
-        let second = time.unix_nanos.div_euclid(NANOS);
-        if self.second != Some((second, time.utc_offset)) {
-            self.second = Some((second, time.utc_offset));
-            self.render(second, time.utc_offset);
-        }
-        out.prefix(self.rendered, self.rendered_len);
-        time.unix_nanos.rem_euclid(NANOS).unsigned_abs()
-    }
-
-    fn render(&mut self, second: i64, utc_offset: i32) {
-        self.rendered_len = 0;
+        self.rendered = Some(time);
+        self.len = 0;
+        let (second, nanos) = (
+            time.unix_nanos.div_euclid(NANOS),
+            time.unix_nanos.rem_euclid(NANOS),
+        );
         let utc = OffsetDateTime::from_unix_timestamp(second).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         match self.style {
             TimestampStyle::None => {}
             TimestampStyle::Rfc3164 => {
-                let offset = UtcOffset::from_whole_seconds(utc_offset).unwrap_or(UtcOffset::UTC);
+                let offset =
+                    UtcOffset::from_whole_seconds(time.utc_offset).unwrap_or(UtcOffset::UTC);
                 let local = utc.to_offset(offset);
-                self.text(abbreviation(local.month()));
-                self.text(" ");
+                self.put(abbreviation(local.month()));
+                self.put(" ");
                 self.two_digits(local.day(), b' ');
-                self.text(" ");
-                self.clock(local);
-                self.text(" ");
+                self.put(" ");
+                self.time_of_day(local);
+                self.put(" ");
             }
             TimestampStyle::Rfc3339 => {
                 let year = utc.year().unsigned_abs();
                 let (century, year) = ((year / 100 % 100) as u8, (year % 100) as u8);
                 self.two_digits(century, b'0');
                 self.two_digits(year, b'0');
-                self.text("-");
+                self.put("-");
                 self.two_digits(utc.month().into(), b'0');
-                self.text("-");
+                self.put("-");
                 self.two_digits(utc.day(), b'0');
-                self.text("T");
-                self.clock(utc);
+                self.put("T");
+                self.time_of_day(utc);
+                self.put(".");
+                let digits = fraction(nanos.unsigned_abs());
+                self.bytes(&digits[..self.digits]);
+                self.put(if self.digits == 9 { "Z" } else { "Z " });
             }
         }
     }
 
     /// `hh:mm:ss`
-    fn clock(&mut self, time: OffsetDateTime) {
+    fn time_of_day(&mut self, time: OffsetDateTime) {
         self.two_digits(time.hour(), b'0');
-        self.text(":");
+        self.put(":");
         self.two_digits(time.minute(), b'0');
-        self.text(":");
+        self.put(":");
         self.two_digits(time.second(), b'0');
     }
 
@@ -117,23 +123,23 @@ impl Clock {
         self.bytes(&[tens, b'0' + value % 10]);
     }
 
-    fn text(&mut self, text: &str) {
+    fn put(&mut self, text: &str) {
         self.bytes(text.as_bytes());
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
-        let end = self.rendered_len + bytes.len();
-        if let Some(place) = self.rendered.get_mut(self.rendered_len..end) {
+        let end = self.len + bytes.len();
+        if let Some(place) = self.text.get_mut(self.len..end) {
             place.copy_from_slice(bytes);
-            self.rendered_len = end;
+            self.len = end;
         }
     }
 }
 
-/// A point and nine digits.
-fn fraction(mut nanos: u64) -> [u8; 10] {
-    let mut text = *b".000000000";
-    for digit in text[1..].iter_mut().rev() {
+/// Nine digits.
+fn fraction(mut nanos: u64) -> [u8; 9] {
+    let mut text = [0; 9];
+    for digit in text.iter_mut().rev() {
         *digit = b'0' + (nanos % 10) as u8;
         nanos /= 10;
     }
@@ -204,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rendered_second_follows_time_and_offset() {
+    fn the_rendered_text_follows_time_and_offset() {
         let mut clock = Clock::new(TimestampStyle::Rfc3164);
         let mut line = |unix_nanos, utc_offset| {
             let mut out = Vec::new();
