@@ -213,7 +213,7 @@ impl<'a> Iterator for RawOxms<'a> {
 }
 
 /// One field with its value and perhaps a mask.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Oxm {
     field: Field,
     has_mask: bool,
@@ -293,7 +293,7 @@ impl fmt::Debug for Oxm {
 ///
 /// Open vSwitch wants the prerequisites of a field before it, such as
 /// `eth_type` before `ip_proto`; this is not checked here.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Match(pub Vec<Oxm>);
 
 impl Match {

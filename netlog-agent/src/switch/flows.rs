@@ -44,121 +44,148 @@ pub(super) fn log_tables(profile: &FlowProfile) -> [u8; 3] {
 }
 
 /// Where a flow stands: no two flows of a switch have the same place.
-///
-/// The match stands as its bytes, which have an order.
-type Place = (u8, u16, Vec<u8>);
+type Place = (u8, u16, Packets);
 
-fn place(table: u8, priority: u16, matches: &Match) -> Place {
-    (table, priority, matches.to_bytes())
+/// Which packets a flow matches.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Packets {
+    /// Those of a port, as log flows do.
+    OfPort(FlowMatch),
+    /// Others.
+    Other(Match),
 }
 
-/// A flow that we want, ready to be sent.
-#[derive(Debug)]
-struct Wanted {
-    cookie: Cookie,
-    matches: Match,
-    actions: Vec<Action>,
-}
+impl Packets {
+    /// The first in their order.
+    const FIRST: Self = Self::OfPort(FlowMatch::PortRegister(0));
 
-fn wanted(profile: &FlowProfile, flow: &LogFlow, metered: &BTreeSet<Cookie>) -> Wanted {
-    let matches = match flow.matches {
-        FlowMatch::PortRegister(ofport) => Match::any().reg(profile.port_register, ofport),
-        FlowMatch::InPort(ofport) => Match::any().in_port(PortNo(ofport)),
-    };
-    // The report comes first: behind the resubmit the packet may have been changed for the wire.
-    let cookie = flow.cookie;
-    let meter = metered.contains(&cookie).then(|| meters::meter(cookie));
-    let report = Controller {
-        controller_id: CONTROLLER_ID,
-        meter_id: meter.flatten().map(|meter| meter.0),
-        ..Controller::default()
-    };
-    let mut actions = vec![Action::from(report)];
-    actions.extend(flow.resubmit.map(Action::resubmit));
-    Wanted {
-        cookie,
-        matches,
-        actions,
+    fn of(matches: &Match, profile: &FlowProfile) -> Self {
+        let of_port = || {
+            let [field] = matches.0.as_slice() else {
+                return None;
+            };
+            let ofport = u32::from_be_bytes(field.value().try_into().ok()?);
+            let of_port = [FlowMatch::PortRegister(ofport), FlowMatch::InPort(ofport)];
+            let of_port = of_port.map(Self::OfPort);
+            of_port
+                .into_iter()
+                .find(|it| it.to_match(profile) == *matches)
+        };
+        of_port().unwrap_or_else(|| Self::Other(matches.clone()))
     }
-}
 
-impl Wanted {
-    /// What changes what a flow of ours at this place does. It goes on counting.
-    fn modification(self, (table, priority, _): &Place) -> FlowMod {
-        let cookie = self.cookie.to_bits();
-        FlowMod {
-            cookie_mask: u64::MAX,
-            command: FlowCommand::MODIFY_STRICT,
-            ..FlowMod::add(*table, *priority, cookie, self.matches, self.actions)
+    fn to_match(&self, profile: &FlowProfile) -> Match {
+        match self {
+            Self::OfPort(FlowMatch::PortRegister(ofport)) => {
+                Match::any().reg(profile.port_register, *ofport)
+            }
+            Self::OfPort(FlowMatch::InPort(ofport)) => Match::any().in_port(PortNo(*ofport)),
+            Self::Other(matches) => matches.clone(),
         }
     }
 }
 
+/// What a log flow does: it reports, and may hand the packet on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Report {
+    /// The meter that the report goes through.
+    meter: Option<u32>,
+    /// The table that the packet goes on to.
+    resubmit: Option<u8>,
+}
+
+impl Report {
+    /// What a flow does, if it is what a log flow does and no more.
+    fn of(does: &[Instruction]) -> Option<Self> {
+        let [Instruction::ApplyActions(actions)] = does else {
+            return None;
+        };
+        let Some(Action::Controller(controller)) = actions.first() else {
+            return None;
+        };
+        let resubmit = match actions.get(1) {
+            Some(Action::Resubmit { table, .. }) => *table,
+            _ => None,
+        };
+        let report = Self {
+            meter: controller.meter_id,
+            resubmit,
+        };
+        (report.actions() == *actions).then_some(report)
+    }
+
+    fn actions(self) -> Vec<Action> {
+        // The report comes first: behind the resubmit the packet may have been changed for the wire.
+        let report = Controller {
+            controller_id: CONTROLLER_ID,
+            meter_id: self.meter,
+            ..Controller::default()
+        };
+        let mut actions = vec![Action::from(report)];
+        actions.extend(self.resubmit.map(Action::resubmit));
+        actions
+    }
+}
+
+/// Log flows that are wanted, by their places.
+#[derive(Debug, Default)]
+pub(super) struct LogFlows(BTreeMap<Place, LogFlow>);
+
+impl FromIterator<LogFlow> for LogFlows {
+    fn from_iter<I: IntoIterator<Item = LogFlow>>(flows: I) -> Self {
+        let place = |flow: &LogFlow| (flow.table, flow.priority, Packets::OfPort(flow.matches));
+        Self(flows.into_iter().map(|flow| (place(&flow), flow)).collect())
+    }
+}
+
+impl LogFlows {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &LogFlow> {
+        self.0.values()
+    }
+
+    /// Whether this one is among them.
+    pub(super) fn contains(&self, flow: &LogFlow) -> bool {
+        let place = (flow.table, flow.priority, Packets::OfPort(flow.matches));
+        self.0.get(&place) == Some(flow)
+    }
+}
+
 /// A flow that the switch has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Present {
     cookie: u64,
-    matches: Match,
-    /// Its actions; `None` where it has something besides that we would not have written.
-    actions: Option<Vec<Action>>,
+    /// What it does; `None` if that is anything but what a log flow does for good.
+    report: Option<Report>,
     /// Whether the switch tells its last count when it goes.
     tells_end: bool,
 }
 
 impl Present {
-    fn new(
-        cookie: u64,
-        matches: &Match,
-        timeouts: [u16; 2],
-        does: &[Instruction],
-        tells_end: bool,
-    ) -> Self {
+    fn new(cookie: u64, timeouts: [u16; 2], does: &[Instruction], tells_end: bool) -> Self {
         let for_good = timeouts == [0, 0];
         Self {
             cookie,
-            matches: matches.clone(),
-            actions: for_good.then(|| only_actions(does)).flatten(),
+            report: for_good.then(|| Report::of(does)).flatten(),
             tells_end,
         }
     }
 
-    fn is(&self, wanted: &Wanted) -> bool {
-        self.cookie == wanted.cookie.to_bits()
-            && self.actions.as_ref() == Some(&wanted.actions)
+    /// Whether it is a log flow with this cookie that does this, but perhaps for the meter.
+    fn is_but_for_meter(&self, cookie: Cookie, report: Report) -> bool {
+        self.cookie == cookie.to_bits()
             && self.tells_end
-    }
-
-    /// Whether it is the wanted one but for the meter that it reports through.
-    fn is_but_for_meter(&self, wanted: &Wanted) -> bool {
-        let unmetered = |action: &Action| match action {
-            Action::Controller(report) => Action::from(Controller {
-                meter_id: None,
-                ..report.clone()
-            }),
-            action => action.clone(),
-        };
-        let differ = |(ours, theirs)| unmetered(ours) != unmetered(theirs);
-        self.cookie == wanted.cookie.to_bits()
-            && self.tells_end
-            && self.actions.as_ref().is_some_and(|actions| {
-                actions.len() == wanted.actions.len()
-                    && !actions.iter().zip(&wanted.actions).any(differ)
-            })
-    }
-
-    /// What deletes this flow and no other.
-    fn deletion(&self, (table, priority, _): &Place) -> FlowMod {
-        FlowMod {
-            cookie: self.cookie,
-            cookie_mask: u64::MAX,
-            ..FlowMod::delete_strict(*table, *priority, self.matches.clone())
-        }
+            && self
+                .report
+                .is_some_and(|own| own.resubmit == report.resubmit)
     }
 }
 
 /// The flows that the switch has: everyone's in the log tables, and ours in all others.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Flows(BTreeMap<Place, Present>);
+#[derive(Clone, Debug)]
+pub(super) struct Flows {
+    profile: FlowProfile,
+    present: BTreeMap<Place, Present>,
+}
 
 /// What stands between the flows that a switch has and those that are wanted.
 #[derive(Debug, Default)]
@@ -174,70 +201,65 @@ pub(super) struct Comparison {
 }
 
 impl Flows {
+    /// None yet.
+    pub(super) const fn new(profile: FlowProfile) -> Self {
+        Self {
+            profile,
+            present: BTreeMap::new(),
+        }
+    }
+
+    fn place(&self, table: u8, priority: u16, matches: &Match) -> Place {
+        (table, priority, Packets::of(matches, &self.profile))
+    }
+
     /// Takes note of flows that the switch has.
     pub(super) fn found(&mut self, stats: &[FlowStats]) {
-        self.0.extend(stats.iter().map(|flow| {
+        for flow in stats {
+            let place = self.place(flow.table_id, flow.priority, &flow.r#match);
             let timeouts = [flow.idle_timeout, flow.hard_timeout];
-            (
-                place(flow.table_id, flow.priority, &flow.r#match),
-                Present::new(
-                    flow.cookie,
-                    &flow.r#match,
-                    timeouts,
-                    &flow.instructions,
-                    flow.flags.contains(FlowFlags::SEND_FLOW_REM),
-                ),
-            )
-        }));
+            let tells_end = flow.flags.contains(FlowFlags::SEND_FLOW_REM);
+            let flow = Present::new(flow.cookie, timeouts, &flow.instructions, tells_end);
+            self.present.insert(place, flow);
+        }
     }
 
     /// Takes note of what someone did to a flow. Says whether that may matter to us: whether the
     /// flow was ours or is now, or may stand before one of ours.
-    pub(super) fn note(&mut self, update: &FullFlowUpdate, profile: &FlowProfile) -> bool {
-        let place = place(update.table_id, update.priority, &update.r#match);
-        let lowest = profile.priority.min(profile.same_host_priority);
-        let may_matter = |cookie| is_ours(cookie) || update.priority >= lowest;
+    pub(super) fn note(&mut self, update: &FullFlowUpdate) -> bool {
+        let place = self.place(update.table_id, update.priority, &update.r#match);
+        let lowest = self.lowest();
+        let may_matter = |flow: Present| is_ours(flow.cookie) || update.priority >= lowest;
         if update.event == FlowUpdateEvent::REMOVED {
-            return self
-                .0
-                .remove(&place)
-                .is_some_and(|flow| may_matter(flow.cookie));
+            return self.present.remove(&place).is_some_and(may_matter);
         }
         let timeouts = [update.idle_timeout, update.hard_timeout];
         // A flow keeps its flags when it is modified. Those of a new one are not told.
         let tells_end = update.event == FlowUpdateEvent::MODIFIED
-            && self.0.get(&place).is_some_and(|flow| flow.tells_end);
-        let flow = Present::new(
-            update.cookie,
-            &update.r#match,
-            timeouts,
-            &update.instructions,
-            tells_end,
-        );
-        let before = self.0.insert(place, flow);
-        may_matter(update.cookie) || before.is_some_and(|flow| may_matter(flow.cookie))
+            && self.present.get(&place).is_some_and(|flow| flow.tells_end);
+        let flow = Present::new(update.cookie, timeouts, &update.instructions, tells_end);
+        may_matter(flow) | self.present.insert(place, flow).is_some_and(may_matter)
+    }
+
+    /// The lowest priority of log flows.
+    fn lowest(&self) -> u16 {
+        self.profile.priority.min(self.profile.same_host_priority)
     }
 
     /// Takes note of changes that the switch has made.
     pub(super) fn apply(&mut self, changes: &[FlowMod]) {
         for change in changes {
-            let place = place(change.table_id, change.priority, &change.r#match);
+            let place = self.place(change.table_id, change.priority, &change.r#match);
             if change.command == FlowCommand::MODIFY_STRICT {
-                if let Some(flow) = self.0.get_mut(&place)
+                if let Some(flow) = self.present.get_mut(&place)
                     && flow.cookie == change.cookie
                 {
-                    flow.actions = only_actions(&change.instructions);
+                    flow.report = Report::of(&change.instructions);
                 }
             } else if change.command == FlowCommand::ADD {
-                let flow = Present::new(
-                    change.cookie,
-                    &change.r#match,
-                    [0, 0],
-                    &change.instructions,
-                    true,
-                );
-                self.0.insert(place, flow);
-            } else if let btree_map::Entry::Occupied(flow) = self.0.entry(place)
+                let flow = Present::new(change.cookie, [0, 0], &change.instructions, true);
+                self.present.insert(place, flow);
+            } else if let btree_map::Entry::Occupied(flow) = self.present.entry(place)
                 && flow.get().cookie == change.cookie
             {
                 flow.remove();
@@ -247,7 +269,7 @@ impl Flows {
 
     /// Whether nobody has a flow in this table.
     pub(super) fn is_empty(&self, table: u8) -> bool {
-        let first = self.0.range((table, 0, Vec::new())..).next();
+        let first = self.present.range((table, 0, Packets::FIRST)..).next();
         first.is_none_or(|((found, ..), _)| *found != table)
     }
 
@@ -260,80 +282,111 @@ impl Flows {
     /// replace; and a flow that is already right is left alone, with its counters.
     pub(super) fn compare(
         &self,
-        profile: &FlowProfile,
-        log_flows: &[LogFlow],
+        wanted: &LogFlows,
         metered: &BTreeSet<Cookie>,
         rebind: &BTreeSet<Cookie>,
     ) -> Comparison {
-        let mut lacking: BTreeMap<Place, Wanted> = log_flows
-            .iter()
-            .map(|flow| (flow, wanted(profile, flow, metered)))
-            .map(|(flow, wanted)| (place(flow.table, flow.priority, &wanted.matches), wanted))
-            .collect();
         let mut comparison = Comparison {
-            obstacles: self.obstacles(&lacking),
+            obstacles: self.obstacles(wanted),
             ..Comparison::default()
         };
-        for (place, present) in &self.0 {
-            match lacking.get(place) {
-                Some(wanted) if present.is(wanted) => {
-                    let rebind = rebind.contains(&wanted.cookie);
-                    let modify = lacking.remove(place).filter(|_| rebind);
-                    let modify = modify.map(|wanted| wanted.modification(place));
-                    comparison.changes.extend(modify);
-                }
-                Some(wanted) if present.is_but_for_meter(wanted) => {
-                    comparison.altered.push(wanted.cookie);
-                    let modify = lacking.remove(place);
-                    let modify = modify.map(|wanted| wanted.modification(place));
-                    comparison.changes.extend(modify);
-                }
+        let Comparison {
+            changes,
+            missing,
+            altered,
+            ..
+        } = &mut comparison;
+        let report = |flow: &LogFlow| {
+            let meter = metered.contains(&flow.cookie).then_some(flow.cookie);
+            Report {
+                meter: meter.and_then(meters::meter).map(|meter| meter.0),
+                resubmit: flow.resubmit,
+            }
+        };
+        let mut additions = Vec::new();
+        let mut lack = |flow: &LogFlow| additions.push(self.addition(flow, report(flow)));
+        // Both are in the order of their places.
+        let mut wanted = wanted.0.iter().peekable();
+        for (place, present) in &self.present {
+            while let Some((_, flow)) = wanted.next_if(|(other, _)| *other < place) {
+                missing.push(flow.cookie);
+                lack(flow);
+            }
+            let flow = wanted.next_if(|(other, _)| *other == place);
+            if !is_ours(present.cookie) {
+                continue;
+            }
+            let Some((_, flow)) = flow else {
+                changes.push(self.deletion(place, present));
+                continue;
+            };
+            let report = report(flow);
+            if !present.is_but_for_meter(flow.cookie, report) {
                 // An addition at the same place would replace what is there without a word of what
                 // it counted.
-                Some(wanted) if is_ours(present.cookie) => {
-                    comparison.altered.push(wanted.cookie);
-                    comparison.changes.push(present.deletion(place));
-                }
-                Some(_) => {
-                    lacking.remove(place);
-                }
-                None if is_ours(present.cookie) => {
-                    comparison.changes.push(present.deletion(place));
-                }
-                None => {}
+                altered.push(flow.cookie);
+                changes.push(self.deletion(place, present));
+                lack(flow);
+            } else if present.report != Some(report) {
+                altered.push(flow.cookie);
+                changes.push(self.modification(flow, report));
+            } else if rebind.contains(&flow.cookie) {
+                changes.push(self.modification(flow, report));
             }
         }
-        for (place, wanted) in lacking {
-            if !self.0.contains_key(&place) {
-                comparison.missing.push(wanted.cookie);
-            }
-            let (table, priority, _) = place;
-            let cookie = wanted.cookie.to_bits();
-            comparison.changes.push(FlowMod {
-                flags: FlowFlags::SEND_FLOW_REM,
-                ..FlowMod::add(table, priority, cookie, wanted.matches, wanted.actions)
-            });
+        for (_, flow) in wanted {
+            missing.push(flow.cookie);
+            lack(flow);
         }
+        changes.append(&mut additions);
         comparison
     }
 
+    /// What adds a log flow.
+    fn addition(&self, flow: &LogFlow, report: Report) -> FlowMod {
+        let matches = Packets::OfPort(flow.matches).to_match(&self.profile);
+        let cookie = flow.cookie.to_bits();
+        FlowMod {
+            flags: FlowFlags::SEND_FLOW_REM,
+            ..FlowMod::add(flow.table, flow.priority, cookie, matches, report.actions())
+        }
+    }
+
+    /// What changes what a log flow that is there does. It goes on counting.
+    fn modification(&self, flow: &LogFlow, report: Report) -> FlowMod {
+        FlowMod {
+            cookie_mask: u64::MAX,
+            command: FlowCommand::MODIFY_STRICT,
+            flags: FlowFlags::NONE,
+            ..self.addition(flow, report)
+        }
+    }
+
+    /// What deletes this flow and no other.
+    fn deletion(&self, (table, priority, packets): &Place, flow: &Present) -> FlowMod {
+        FlowMod {
+            cookie: flow.cookie,
+            cookie_mask: u64::MAX,
+            ..FlowMod::delete_strict(*table, *priority, packets.to_match(&self.profile))
+        }
+    }
+
     /// Flows of others that take the place of a wanted one, or may see its packets first.
-    fn obstacles(&self, wanted: &BTreeMap<Place, Wanted>) -> Vec<Obstacle> {
-        let Some(lowest) = wanted.keys().map(|(_, priority, _)| *priority).min() else {
-            return Vec::new();
-        };
-        let theirs = self
-            .0
-            .iter()
+    fn obstacles(&self, wanted: &LogFlows) -> Vec<Obstacle> {
+        let lowest = self.lowest();
+        let theirs = { self.present.iter() }
             .filter(|((_, priority, _), flow)| *priority >= lowest && !is_ours(flow.cookie));
         let obstacle = |(at, flow): (&Place, &Present)| {
-            let (table, priority, _) = *at;
-            let obstruction = if wanted.contains_key(at) {
+            let (table, priority, packets) = at;
+            let matches = packets.to_match(&self.profile);
+            let overlaps = |ours: &Packets| may_overlap(&ours.to_match(&self.profile), &matches);
+            let obstruction = if wanted.0.contains_key(at) {
                 Obstruction::TakesPlace
             } else if wanted
-                .range((table, 0, Vec::new())..)
-                .take_while(|((found, below, _), _)| *found == table && *below <= priority)
-                .any(|(_, ours)| may_overlap(&ours.matches, &flow.matches))
+                .0
+                .range((*table, 0, Packets::FIRST)..)
+                .take_while(|((found, below, _), _)| found == table && below <= priority)
+                .any(|((.., ours), _)| overlaps(ours))
             {
                 Obstruction::ComesFirst
             } else {
@@ -341,10 +394,10 @@ impl Flows {
             };
             Some(Obstacle {
                 obstruction,
-                table,
-                priority,
+                table: *table,
+                priority: *priority,
                 cookie: flow.cookie,
-                matches: flow.matches.clone(),
+                matches,
             })
         };
         theirs.filter_map(obstacle).collect()
@@ -362,13 +415,6 @@ fn may_overlap(ours: &Match, theirs: &Match) -> bool {
     };
     let pairs = |a| theirs.0.iter().map(move |b| (a, b));
     !ours.0.iter().flat_map(pairs).any(disjoint)
-}
-
-fn only_actions(instructions: &[Instruction]) -> Option<Vec<Action>> {
-    match instructions {
-        [Instruction::ApplyActions(actions)] => Some(actions.clone()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -401,9 +447,8 @@ mod tests {
 
     fn changes(flows: &Flows, wanted: &[LogFlow]) -> Vec<FlowMod> {
         let none = BTreeSet::new();
-        let changes = flows
-            .compare(&FlowProfile::default(), wanted, &none, &none)
-            .changes;
+        let wanted = wanted.iter().copied().collect();
+        let changes = flows.compare(&wanted, &none, &none).changes;
         for change in changes
             .iter()
             .filter(|change| change.command != FlowCommand::ADD)
@@ -415,8 +460,12 @@ mod tests {
         changes
     }
 
+    fn nothing() -> Flows {
+        Flows::new(FlowProfile::default())
+    }
+
     fn having(stats: &[FlowStats]) -> Flows {
-        let mut flows = Flows::default();
+        let mut flows = nothing();
         flows.found(stats);
         flows
     }
@@ -434,15 +483,15 @@ mod tests {
             cookie: present.cookie,
             packet_count: 0,
             byte_count: 0,
-            r#match: present.matches.clone(),
-            instructions: vec![Instruction::ApplyActions(present.actions.clone().unwrap())],
+            r#match: place.2.to_match(&flows.profile),
+            instructions: vec![Instruction::ApplyActions(present.report.unwrap().actions())],
         };
-        flows.0.iter().map(stats).collect()
+        flows.present.iter().map(stats).collect()
     }
 
     #[test]
     fn the_flows_of_a_port_are_those_tested_on_the_pipeline() {
-        let flows = changes(&Flows::default(), &log_flows(1, 7, true, true));
+        let flows = changes(&nothing(), &log_flows(1, 7, true, true));
         let shown: Vec<_> = flows
             .iter()
             .map(|flow| {
@@ -483,9 +532,75 @@ mod tests {
     }
 
     #[test]
+    fn a_match_is_kept_whole_and_those_of_log_flows_are_known() {
+        let profile = FlowProfile::default();
+        let register = FlowMatch::PortRegister(7);
+        let in_port = FlowMatch::InPort(7);
+        for (matches, of_port) in [
+            (Match::any().reg(5, 7), Some(register)),
+            (Match::any().in_port(PortNo(7)), Some(in_port)),
+            (Match::any(), None),
+            (Match::any().reg(6, 7), None),
+            (Match::any().reg_masked(5, 7, 0xff), None),
+            (Match::any().eth_type(0x0800), None),
+            (Match::any().reg(5, 7).eth_type(0x0800), None),
+            (Match::any().in_port(PortNo(7)).reg(5, 7), None),
+        ] {
+            let packets = Packets::of(&matches, &profile);
+            assert_eq!(packets.to_match(&profile), matches);
+            let found = match packets {
+                Packets::OfPort(found) => Some(found),
+                Packets::Other(_) => None,
+            };
+            assert_eq!(found, of_port, "{matches:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_a_log_flow_does_is_taken_for_it() {
+        let ours = Controller {
+            controller_id: CONTROLLER_ID,
+            ..Controller::default()
+        };
+        let metered = Controller {
+            meter_id: Some(3),
+            ..ours.clone()
+        };
+        let short = Controller {
+            max_len: 64,
+            ..ours.clone()
+        };
+        let from_elsewhere = Action::Resubmit {
+            in_port: PortNo(1),
+            table: Some(94),
+        };
+        let [ours, metered, short] = [ours, metered, short].map(Action::from);
+        let report = |meter, resubmit| Some(Report { meter, resubmit });
+        for (actions, expected) in [
+            (vec![ours.clone()], report(None, None)),
+            (
+                vec![metered, Action::resubmit(94)],
+                report(Some(3), Some(94)),
+            ),
+            (vec![], None),
+            (vec![short], None),
+            (vec![Action::resubmit(94)], None),
+            (vec![Action::resubmit(94), ours.clone()], None),
+            (vec![ours.clone(), from_elsewhere], None),
+            (vec![ours.clone(), ours.clone()], None),
+            (vec![ours, Action::resubmit(94), Action::resubmit(94)], None),
+        ] {
+            let does = [Instruction::ApplyActions(actions)];
+            assert_eq!(Report::of(&does), expected, "{does:?}");
+            assert_eq!(Report::of(&[does[0].clone(), does[0].clone()]), None);
+        }
+        assert_eq!(Report::of(&[]), None);
+    }
+
+    #[test]
     fn what_is_already_right_is_left_alone() {
         let wanted = log_flows(1, 7, true, true);
-        let mut flows = Flows::default();
+        let mut flows = nothing();
         flows.apply(&changes(&flows, &wanted));
         let mut found = stats(&flows);
         assert!(changes(&having(&found), &wanted).is_empty());
@@ -516,13 +631,13 @@ mod tests {
                     .collect()
             };
             let (before, after) = (of(&before), of(&after));
-            let mut flows = Flows::default();
+            let mut flows = nothing();
             flows.apply(&changes(&flows, &before));
             let needed = changes(&having(&stats(&flows)), &after);
             prop_assert!(needed.len() <= before.len() + after.len());
             flows.apply(&needed);
             prop_assert!(changes(&flows, &after).is_empty());
-            let mut fresh = Flows::default();
+            let mut fresh = nothing();
             fresh.apply(&changes(&fresh, &after));
             prop_assert_eq!(stats(&flows), stats(&fresh));
         }

@@ -27,7 +27,7 @@ use netlog_ofp::{
 };
 use netlog_ratelimit::Limits;
 
-use super::flows::{self, Flows};
+use super::flows::{self, Comparison, Flows, LogFlows};
 use super::harm::{Harm, Obstacle};
 use super::meters::{self, Meters};
 use super::{Event, Wanted};
@@ -73,7 +73,7 @@ pub(super) enum Request {
 #[derive(Clone, Debug)]
 struct Set {
     ticket: u64,
-    flows: Arc<[LogFlow]>,
+    flows: Arc<LogFlows>,
     /// The log flows that should have meters, and what these are set by.
     to_meter: Arc<BTreeSet<Cookie>>,
     limits: Option<Limits>,
@@ -198,7 +198,7 @@ impl Reconciler {
             profile,
             phase: Phase::Detached,
             monitor: Monitor::Unasked,
-            flows: Flows::default(),
+            flows: Flows::new(profile),
             read: 0,
             metering: Metering {
                 support: Support::Unasked,
@@ -235,7 +235,7 @@ impl Reconciler {
         self.wanted = Some(Set {
             ticket: wanted.ticket,
             to_meter: Arc::new(to_meter.unwrap_or_default()),
-            flows: wanted.flows.into(),
+            flows: Arc::new(wanted.flows.into_iter().collect()),
             limits: wanted.limits,
             // It is known once the meters are there.
             metered: Arc::default(),
@@ -331,7 +331,7 @@ impl Reconciler {
         }
         if let Some(part) = parts.get(self.read) {
             if self.read == 0 {
-                self.flows = Flows::default();
+                self.flows = Flows::new(self.profile);
             }
             self.phase = Phase::Reading {
                 xid: ask(Request::Read(part.clone()))?,
@@ -416,7 +416,7 @@ impl Reconciler {
     fn hear_update(&mut self, update: &FlowUpdate, now: Duration) {
         match update {
             FlowUpdate::Full(update) => {
-                if self.flows.note(update, &self.profile) {
+                if self.flows.note(update) {
                     self.stale = true;
                     if self.harmed_at.is_none() {
                         self.harmed_at = Some(now);
@@ -573,8 +573,9 @@ impl Reconciler {
         let detached_at = self.detached_at.take();
         let emptied = std::mem::take(&mut self.emptied);
         let none = BTreeSet::new();
-        let (flows, metered) = before.map_or((&[][..], &none), |set| (&*set.flows, &*set.metered));
-        let mut found = self.flows.compare(&self.profile, flows, metered, &none);
+        let mut found = before.map_or_else(Comparison::default, |before| {
+            self.flows.compare(&before.flows, &before.metered, &none)
+        });
         if !found.missing.is_empty() || !found.altered.is_empty() {
             self.harm.missing.extend(&found.missing);
             self.harm.altered.extend(&found.altered);
@@ -604,9 +605,7 @@ impl Reconciler {
             && rebind.is_empty()
             && before.is_some_and(|before| before.metered == *metered);
         if !is_compared {
-            found = self
-                .flows
-                .compare(&self.profile, &wanted.flows, metered, rebind);
+            found = self.flows.compare(&wanted.flows, metered, rebind);
         }
         if self.obstacles != found.obstacles {
             self.obstacles.clone_from(&found.obstacles);
@@ -688,15 +687,12 @@ impl Reconciler {
     /// after it can be counted on.
     fn doubt(&mut self, set: &Set) {
         if let Some(in_force) = &mut self.in_force {
-            let both: BTreeSet<&LogFlow> = set.flows.iter().collect();
             let metered = |of: &Set, flow: &LogFlow| of.metered.contains(&flow.cookie);
-            in_force.flows = in_force
-                .flows
-                .iter()
-                .filter(|flow| both.contains(flow))
-                .filter(|flow| metered(in_force, flow) == metered(set, flow))
-                .copied()
-                .collect();
+            let stays = |flow: &&LogFlow| {
+                set.flows.contains(flow) && metered(in_force, flow) == metered(set, flow)
+            };
+            let both = in_force.flows.iter().filter(stays).copied().collect();
+            in_force.flows = Arc::new(both);
         }
     }
 
