@@ -11,11 +11,13 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
 use arc_swap::ArcSwap;
 use netlog_agent::api::{Agent, Api, Auth, Changed, Listener, serve};
 use netlog_agent::audit::Audit;
 use netlog_agent::clock;
+use netlog_agent::inventory::InventoryFile;
 use netlog_agent::limits::{HostLimits, Setting};
 use netlog_agent::metrics::Metrics;
 use netlog_agent::store::{Store, StoreError};
@@ -139,6 +141,56 @@ fn scrubbed(text: &str) -> String {
     scrubbed.trim_end().to_owned()
 }
 
+/// The API, open to the client.
+struct Server {
+    endpoint: String,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Server {
+    fn start(
+        store: Arc<Store>,
+        inventory: Arc<ArcSwap<Inventory>>,
+        inventory_file: Option<Arc<InventoryFile>>,
+    ) -> Self {
+        let api = Api {
+            store,
+            inventory,
+            inventory_file,
+            agent: Arc::new(Done),
+            drivers: LogDrivers::default(),
+            auth: Auth::NoAuth,
+            policy: Arc::new(ArcSwap::from_pointee(Policy::default())),
+            metrics: Arc::new(Metrics::new(Vec::new)),
+            limits: Arc::new(HostLimits::new(Setting::new(None, 25).unwrap())),
+            audit: Arc::new(Audit::new(|_| ())),
+            clock: clock::utc_now,
+        };
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().build().unwrap();
+        let bind = "127.0.0.1:0".parse().unwrap();
+        let listener = runtime.block_on(Listener::bind(&bind)).unwrap();
+        let endpoint = format!("http://{}", listener.address().unwrap());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = thread::spawn(move || {
+            runtime.block_on(serve(listener, api, async {
+                let _ = stopped.await;
+            }));
+        });
+        Self {
+            endpoint,
+            stop,
+            thread,
+        }
+    }
+
+    fn end(self) {
+        drop(self.stop);
+        self.thread.join().unwrap();
+    }
+}
+
 /// The OpenStack client, in a Python that runs one command after the other
 /// (`openstack_client.py`).
 struct Client {
@@ -195,30 +247,9 @@ fn the_openstack_client_prints_what_it_prints_with_neutron() {
     let mut client = Client::start();
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::open(folder.path().join("netlog.db")).unwrap());
-    let api = Api {
-        store: Arc::clone(&store),
-        inventory: Arc::new(ArcSwap::from_pointee(Inventory::parse(INVENTORY).unwrap())),
-        inventory_file: None,
-        agent: Arc::new(Done),
-        drivers: LogDrivers::default(),
-        auth: Auth::NoAuth,
-        policy: Arc::new(ArcSwap::from_pointee(Policy::default())),
-        metrics: Arc::new(Metrics::new(Vec::new)),
-        limits: Arc::new(HostLimits::new(Setting::new(None, 25).unwrap())),
-        audit: Arc::new(Audit::new(|_| ())),
-        clock: clock::utc_now,
-    };
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = builder.enable_all().build().unwrap();
-    let bind = "127.0.0.1:0".parse().unwrap();
-    let listener = runtime.block_on(Listener::bind(&bind)).unwrap();
-    let endpoint = format!("http://{}", listener.address().unwrap());
-    let (stop, stopped) = oneshot::channel::<()>();
-    let server = std::thread::spawn(move || {
-        runtime.block_on(serve(listener, api, async {
-            let _ = stopped.await;
-        }));
-    });
+    let inventory = Arc::new(ArcSwap::from_pointee(Inventory::parse(INVENTORY).unwrap()));
+    let server = Server::start(Arc::clone(&store), inventory, None);
+    let endpoint = &server.endpoint;
 
     let mut known: BTreeSet<Uuid> = ids(INVENTORY).collect();
     let mut differences = Vec::new();
@@ -266,8 +297,7 @@ fn the_openstack_client_prints_what_it_prints_with_neutron() {
         }
     }
     client.end();
-    drop(stop);
-    server.join().unwrap();
+    server.end();
     assert!(
         differences.is_empty(),
         "{} of {} commands differ:\n{}",
@@ -275,4 +305,61 @@ fn the_openstack_client_prints_what_it_prints_with_neutron() {
         commands.len(),
         differences.join("\n")
     );
+}
+
+/// What an operator does to security groups and ports, and what the client prints of it.
+#[test]
+fn the_openstack_client_changes_an_inventory_that_it_may_write() {
+    let mut client = Client::start();
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::open(folder.path().join("netlog.db")).unwrap());
+    let path = folder.path().join("inventory.json");
+    std::fs::write(&path, INVENTORY).unwrap();
+    let file = Arc::new(InventoryFile::open(&path).unwrap());
+    let server = Server::start(store, file.in_force(), Some(Arc::clone(&file)));
+    let endpoint = &server.endpoint;
+    let mut run = |command: &str, exit: i32| {
+        let printed = client.run(&format!(
+            "openstack --os-auth-type none --os-endpoint {endpoint} {command}"
+        ));
+        let Printed { stdout, stderr, .. } = &printed;
+        assert_eq!(printed.exit, exit, "{command}\n{stdout}{stderr}");
+        stdout.trim_end().to_owned() + stderr.trim_end()
+    };
+
+    let web = run("security group create web -f value -c id", 0);
+    let rule = "security group rule create --protocol tcp --dst-port 443 web -f value -c id";
+    let https = run(rule, 0);
+    let twice = run(rule, 1);
+    let told = format!("Security group rule already exists. Rule id is {https}.");
+    assert!(twice.contains(&told), "{twice}");
+    let columns =
+        "-f csv -c \"IP Protocol\" -c \"Port Range\" -c Direction --sort-column Direction";
+    assert_eq!(
+        run(
+            &format!("security group rule list --protocol tcp web {columns}"),
+            0
+        ),
+        "\"IP Protocol\",\"Port Range\",\"Direction\"\n\"tcp\",\"443:443\",\"ingress\""
+    );
+    run("port set --security-group web cli-port", 0);
+    let groups = run("port show cli-port -f value -c security_group_ids", 0);
+    assert!(groups.contains(&web), "{groups}");
+    let in_use = run("security group delete web", 1);
+    assert!(
+        in_use.contains(&format!("Security Group {web} in use.")),
+        "{in_use}"
+    );
+    run("security group set --name www --description all web", 0);
+    let shown = run("security group show www -f value -c name -c description", 0);
+    assert_eq!(shown, "all\nwww");
+    run("port unset --security-group www cli-port", 0);
+    run(&format!("security group rule delete {https}"), 0);
+    run("security group delete www", 0);
+    run("port delete cli-port", 0);
+    assert_eq!(run("port list -f value", 0), "");
+    let groups = file.in_force().load_full();
+    assert_eq!(groups.security_groups().count(), 2);
+    client.end();
+    server.end();
 }

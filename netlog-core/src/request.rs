@@ -5,6 +5,7 @@
 //! values.
 
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use crate::python;
 
@@ -441,6 +442,13 @@ pub(crate) fn id(attribute: &'static str, value: Value) -> Result<String, Reques
             value: python::str(&other),
         }),
     }
+}
+
+/// An id in the one spelling that Neutron stores; ids are compared as text, so that another spelling
+/// names nothing.
+pub fn canonical_id(text: &str) -> Option<Uuid> {
+    let id = Uuid::try_parse(text).ok()?;
+    (id.hyphenated().to_string() == text).then_some(id)
 }
 
 /// A truth value as OpenStack takes it: `true`, `"yes"`, `"on"`, `1`, … and their opposites

@@ -7,7 +7,7 @@ use netlog_core::log::{
     LogChange, LogError, LogObject, NewLog, NewLogs, check_object, decimal, refuse_type,
     refuse_type_change,
 };
-use netlog_core::request::{RequestError, check_json};
+use netlog_core::request::{RequestError, canonical_id, check_json};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -324,12 +324,9 @@ fn strict(request: &Request) -> Result<(), RequestError> {
     }
 }
 
-/// The id in a path. Ids are compared as text, so another spelling names nothing.
+/// The id in a path.
 fn log_id(text: &str) -> Result<Uuid, LogError> {
-    Uuid::try_parse(text)
-        .ok()
-        .filter(|id| id.hyphenated().to_string() == text)
-        .ok_or_else(|| LogError::LogNotFound(text.to_owned()))
+    canonical_id(text).ok_or_else(|| LogError::LogNotFound(text.to_owned()))
 }
 
 /// The revision that a request is for (`If-Match: revision_number=7`). Other tags are let pass,

@@ -6,7 +6,9 @@
 //! exchanged, so that a file which somebody else puts there between reading and writing is seen,
 //! put back, and read anew.
 
+use std::collections::hash_map::RandomState;
 use std::fs::{self, File, OpenOptions};
+use std::hash::BuildHasher;
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -83,9 +85,10 @@ fn parse(path: &Path, text: &str) -> Result<Inventory, FileError> {
 pub struct InventoryFile {
     path: PathBuf,
     in_force: Arc<ArcSwap<Inventory>>,
-    /// Held from reading the file until its inventory is in force, so that none comes into force
-    /// after a newer one.
-    turn: Mutex<()>,
+    /// The fingerprint of the text that the inventory in force was read from. Held from reading the
+    /// file until its inventory is in force, so that none comes into force after a newer one.
+    read: Mutex<u64>,
+    hasher: RandomState,
 }
 
 impl InventoryFile {
@@ -94,10 +97,12 @@ impl InventoryFile {
     /// # Errors
     /// When it cannot be read, or is no inventory.
     pub fn open(path: &Path) -> Result<Self, FileError> {
+        let (text, hasher) = (read(path)?, RandomState::new());
         Ok(Self {
             path: path.to_owned(),
-            in_force: Arc::new(ArcSwap::from_pointee(load(path)?)),
-            turn: Mutex::new(()),
+            in_force: Arc::new(ArcSwap::from_pointee(parse(path, &text)?)),
+            read: Mutex::new(hasher.hash_one(&text)),
+            hasher,
         })
     }
 
@@ -112,12 +117,18 @@ impl InventoryFile {
     /// # Errors
     /// When it cannot be read, or is no inventory. The one before stays in force.
     pub fn read_again(&self) -> Result<bool, FileError> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let inventory = load(&self.path)?;
+        let mut last = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = read(&self.path)?;
+        let fingerprint = self.hasher.hash_one(&text);
+        if fingerprint == *last {
+            return Ok(false);
+        }
+        let inventory = parse(&self.path, &text)?;
         let is_another = inventory != **self.in_force.load();
         if is_another {
             self.in_force.store(Arc::new(inventory));
         }
+        *last = fingerprint;
         Ok(is_another)
     }
 
@@ -131,7 +142,7 @@ impl InventoryFile {
         now: UtcDateTime,
         mut edits: impl FnMut(&Inventory) -> Result<Vec<Edit>, E>,
     ) -> Result<Vec<Edit>, E> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         // What stands at the end of links is replaced, not a link.
         let path = fs::canonicalize(&self.path).map_err(|source| FileError::Read {
             path: self.path.clone(),
@@ -139,7 +150,11 @@ impl InventoryFile {
         })?;
         for _ in 0..ATTEMPTS {
             let text = read(&path)?;
-            let edits = edits(&parse(&path, &text)?)?;
+            let edits = if self.hasher.hash_one(&text) == *last {
+                edits(&self.in_force.load())?
+            } else {
+                edits(&parse(&path, &text)?)?
+            };
             if edits.is_empty() {
                 return Ok(edits);
             }
@@ -158,6 +173,7 @@ impl InventoryFile {
             })?;
             if replaced {
                 self.in_force.store(Arc::new(inventory));
+                *last = self.hasher.hash_one(&new);
                 return Ok(edits);
             }
         }

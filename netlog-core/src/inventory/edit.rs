@@ -26,11 +26,14 @@ mod error;
 mod group;
 mod port;
 mod rule;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
 use serde_json::{Map, Value};
 use time::UtcDateTime;
+use uuid::Uuid;
 
 use super::{InventoryError, Kind};
 use crate::log::timestamp;
@@ -118,8 +121,8 @@ impl Document {
             Kind::SecurityGroup => list(&mut self.0, "security_groups"),
             Kind::SecurityGroupRule => list(&mut self.0, "security_groups")
                 .and_then(|groups| {
-                    let id = &object["security_group_id"];
-                    groups.iter_mut().find(|group| group["id"] == *id)
+                    let id = id_in(&object["security_group_id"]);
+                    groups.iter_mut().find(|group| id_in(&group["id"]) == id)
                 })
                 .and_then(|group| {
                     touch(group, now);
@@ -131,7 +134,8 @@ impl Document {
         let Some(list) = list else {
             return;
         };
-        let place = list.iter().position(|other| other["id"] == object["id"]);
+        let id = id_in(&object["id"]);
+        let place = list.iter().position(|other| id_in(&other["id"]) == id);
         match (place, &edit.after) {
             (Some(place), Some(after)) => list[place] = after.clone(),
             (Some(place), None) => drop(list.remove(place)),
@@ -147,6 +151,11 @@ impl fmt::Display for Document {
         let text = serde_json::to_string_pretty(&self.0).map_err(|_| fmt::Error)?;
         writeln!(f, "{text}")
     }
+}
+
+/// An id, however the file spells it.
+fn id_in(value: &Value) -> Option<Uuid> {
+    value.as_str()?.parse().ok()
 }
 
 /// A list of objects, which need not be there yet.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{LogError, LogObject, NewLog};
 use crate::inventory::{Inventory, Port};
-use crate::request::Caller;
+use crate::request::{Caller, canonical_id};
 
 /// What a log object is limited to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl LogDriver for OpenVSwitchDriver {
             .resource_id
             .as_deref()
             .map(|id| {
-                canonical(id)
+                canonical_id(id)
                     .and_then(|id| inventory.security_group(id))
                     .filter(|group| caller.sees(&group.project_id) || group.shared)
                     .ok_or_else(|| LogError::ResourceNotFound(id.to_owned()))
@@ -116,7 +116,7 @@ impl LogDriver for OpenVSwitchDriver {
             .target_id
             .as_deref()
             .map(|id| {
-                canonical(id)
+                canonical_id(id)
                     .and_then(|id| inventory.port(id))
                     .filter(|port| sees_port(caller, inventory, port))
                     .ok_or_else(|| LogError::TargetNotFound(id.to_owned()))
@@ -163,12 +163,6 @@ impl LogDriver for OpenVSwitchDriver {
 fn sees_port(caller: Caller<'_>, inventory: &Inventory, port: &Port) -> bool {
     let network = || inventory.network_of(port.id);
     caller.sees(&port.project_id) || network().is_some_and(|n| caller.sees(&n.project_id))
-}
-
-/// An id in the one spelling that Neutron stores; ids are compared as text.
-fn canonical(text: &str) -> Option<Uuid> {
-    let id = Uuid::try_parse(text).ok()?;
-    (id.hyphenated().to_string() == text).then_some(id)
 }
 
 /// Whether a port is or will be plugged into Open vSwitch: by its binding once it is bound, by

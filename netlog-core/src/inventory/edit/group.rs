@@ -5,7 +5,7 @@ use time::UtcDateTime;
 use uuid::Uuid;
 
 use super::rule::written_rule;
-use super::{Edit, EditError};
+use super::{Edit, EditError, id_in};
 use crate::inventory::{Inventory, Kind};
 use crate::log::timestamp;
 use crate::prefix::Ethertype;
@@ -136,8 +136,9 @@ pub fn delete_group(
     if group["name"] == DEFAULT && !by_admin {
         return Err(EditError::RemoveDefault);
     }
+    let id = id_in(&group["id"]);
     let of_others = inventory.written_rules().filter(|rule| {
-        rule["remote_group_id"] == group["id"] && rule["security_group_id"] != group["id"]
+        id_in(&rule["remote_group_id"]) == id && id_in(&rule["security_group_id"]) != id
     });
     let rules = of_others.map(|rule| Edit::deleted(Kind::SecurityGroupRule, rule));
     Ok(rules
@@ -147,12 +148,10 @@ pub fn delete_group(
 
 /// Refuses what Neutron does not do to a group that a port has.
 fn refuse_in_use(group: &Value, inventory: &Inventory) -> Result<(), EditError> {
-    let id = group["id"].as_str().unwrap_or_default();
-    let uses = |id: Uuid| inventory.ports().any(|p| p.security_groups.contains(&id));
-    if id.parse().is_ok_and(uses) {
-        Err(EditError::GroupInUse(id.to_owned()))
-    } else {
-        Ok(())
+    let uses = |id: &Uuid| inventory.ports().any(|p| p.security_groups.contains(id));
+    match id_in(&group["id"]).filter(uses) {
+        Some(id) => Err(EditError::GroupInUse(id.to_string())),
+        None => Ok(()),
     }
 }
 

@@ -11,7 +11,8 @@ use crate::inventory::{Inventory, Kind};
 use crate::prefix::IpPrefix;
 use crate::python;
 use crate::request::{
-    self, Attribute, Caller, InCreate, RequestError, boolean, check_change, check_object, string,
+    self, Attribute, Caller, InCreate, RequestError, boolean, canonical_id, check_change,
+    check_object, string,
 };
 
 const MEMBERS: (&str, &str) = ("port", "ports");
@@ -129,7 +130,7 @@ fn check_groups(
     caller: Caller<'_>,
 ) -> Result<(), EditError> {
     let may_have = |id: &&str| {
-        let group = id.parse().ok().and_then(|id| inventory.security_group(id));
+        let group = canonical_id(id).and_then(|id| inventory.security_group(id));
         group.is_some_and(|group| {
             caller.any_project || group.shared || port["project_id"] == *group.project_id
         })

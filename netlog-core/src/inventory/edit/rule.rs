@@ -12,8 +12,10 @@ use crate::inventory::{Inventory, Kind, SecurityGroup};
 use crate::log::timestamp;
 use crate::prefix::{Ethertype, IpPrefix};
 use crate::python;
-use crate::request::RequestError;
-use crate::request::{self, Asked, Attribute, Caller, InCreate, string, take_project_of_new};
+use crate::request::{
+    self, Asked, Attribute, Caller, InCreate, RequestError, canonical_id, string,
+    take_project_of_new,
+};
 use crate::rule::{Direction, Protocol, SecurityGroupRule};
 
 const MEMBERS: (&str, &str) = ("security_group_rule", "security_group_rules");
@@ -74,7 +76,7 @@ impl NewRule {
 
     /// The group that it is for.
     pub fn group<'a>(&self, inventory: &'a Inventory) -> Result<&'a SecurityGroup, EditError> {
-        let id = self.security_group_id.parse().ok();
+        let id = canonical_id(&self.security_group_id);
         let group = id.and_then(|id| inventory.security_group(id));
         group.ok_or_else(|| EditError::GroupNotFound(self.security_group_id.clone()))
     }
@@ -131,11 +133,12 @@ impl NewRule {
 
     /// Refuses a rule that names a group that is not there for its project.
     fn check_names(&self, inventory: &Inventory, caller: Caller<'_>) -> Result<(), EditError> {
-        let id = |name: &str| {
-            Some(python::str(&self.attributes[name])).filter(|_| !self.attributes[name].is_null())
+        let given = |name: &str| match &self.attributes[name] {
+            Value::Null => None,
+            id => Some(python::str(id)),
         };
-        if let Some(id) = id("remote_group_id") {
-            let group = id.parse().ok().and_then(|id| inventory.security_group(id));
+        if let Some(id) = given("remote_group_id") {
+            let group = canonical_id(&id).and_then(|id| inventory.security_group(id));
             let exists = group.is_some_and(|group| {
                 caller.any_project || group.project_id == self.project_id || group.shared
             });
@@ -143,8 +146,8 @@ impl NewRule {
                 return Err(EditError::GroupNotFound(id));
             }
         }
-        if let Some(id) = id("remote_address_group_id") {
-            let group = id.parse().ok().and_then(|id| inventory.address_group(id));
+        if let Some(id) = given("remote_address_group_id") {
+            let group = canonical_id(&id).and_then(|id| inventory.address_group(id));
             if group.is_none() {
                 return Err(EditError::AddressGroupNotFound(id));
             }
