@@ -155,6 +155,7 @@ pub fn run(config: &Config, locations: &[Location]) -> Result<(), Error> {
     let bookkeeper = Bookkeeper::start(Arc::clone(&books))?;
     let status = Arc::new(Status::new(
         bridge.clone(),
+        Arc::clone(&inventory),
         Arc::clone(&ledger),
         Arc::clone(&books),
         sink.counters(),

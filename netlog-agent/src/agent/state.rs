@@ -543,7 +543,7 @@ impl Agent {
         parts
             .books
             .name(attached.iter().map(|port| (port.slot, port.id)));
-        parts.status.ports(&inventory, plan, &attached);
+        parts.status.ports(plan, &attached);
 
         let flows: Vec<LogFlow> = attached
             .iter()

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use netlog_core::flow::{AttachedPort, FlowKind, Slot};
+use netlog_core::flow::{AttachedPort, FlowKind};
 use netlog_core::inventory::Inventory;
 use netlog_core::ledger::{Counter, EventFigures, Ledger, PortCounters};
-use netlog_core::plan::Plan;
+use netlog_core::plan::{Plan, PortPlan};
 use netlog_sink::{Counters, Counts};
 use serde_json::{Map, Value, json};
 use time::UtcDateTime;
@@ -22,6 +22,7 @@ use crate::ledger::{Books, FlowFigures, events_json};
 pub(super) struct Status {
     bridge: String,
     started_at: UtcDateTime,
+    inventory: Arc<ArcSwap<Inventory>>,
     ledger: Arc<Ledger>,
     books: Arc<Books>,
     sink: Arc<Counters>,
@@ -57,14 +58,8 @@ pub(super) struct Figures {
 /// A port that some log object selects and that is on the bridge.
 #[derive(Debug)]
 pub(super) struct LoggedPort {
-    id: Uuid,
-    name: String,
-    ofport: u32,
-    logged: &'static str,
-    slot: Slot,
-    /// The log objects that select it, by what they want.
-    accept: BTreeSet<Uuid>,
-    drop: BTreeSet<Uuid>,
+    at: AttachedPort,
+    plan: Arc<PortPlan>,
     counters: Arc<PortCounters>,
 }
 
@@ -72,6 +67,7 @@ impl Status {
     /// The state of an agent that starts now.
     pub(super) fn new(
         bridge: String,
+        inventory: Arc<ArcSwap<Inventory>>,
         ledger: Arc<Ledger>,
         books: Arc<Books>,
         sink: Arc<Counters>,
@@ -80,6 +76,7 @@ impl Status {
         Self {
             bridge,
             started_at: clock::utc_now(),
+            inventory,
             ledger,
             books,
             sink,
@@ -137,27 +134,16 @@ impl Status {
     }
 
     /// Other ports are logged, or in another way.
-    pub(super) fn ports(&self, inventory: &Inventory, plan: &Plan, attached: &[AttachedPort]) {
-        let logged = |attached: &AttachedPort| {
-            let port_plan = plan.get(&attached.id)?;
+    pub(super) fn ports(&self, plan: &Plan, attached: &[AttachedPort]) {
+        let logged = |at: &AttachedPort| {
             Some(LoggedPort {
-                id: attached.id,
-                name: inventory.port(attached.id)?.name.clone(),
-                ofport: attached.ofport,
-                logged: match (port_plan.logs_accept(), port_plan.logs_drop()) {
-                    (true, true) => "ALL",
-                    (true, false) => "ACCEPT",
-                    (false, true) => "DROP",
-                    (false, false) => "-",
-                },
-                slot: attached.slot,
-                accept: port_plan.accept.iter().map(|scope| scope.log).collect(),
-                drop: port_plan.drop.iter().copied().collect(),
-                counters: self.ledger.port(attached.slot),
+                at: *at,
+                plan: Arc::clone(plan.get(&at.id)?),
+                counters: self.ledger.port(at.slot),
             })
         };
-        self.ports
-            .store(Arc::new(attached.iter().filter_map(logged).collect()));
+        let logged = attached.iter().filter_map(logged).collect();
+        self.ports.store(Arc::new(logged));
     }
 
     /// Everything as JSON: the body of `GET /v1/status`.
@@ -178,12 +164,12 @@ impl Status {
         totals["sessions_evicted"] = ledger.sessions_evicted.get().into();
         let version = self.version.load();
         let uptime = clock::utc_now() - self.started_at;
-        let ports = self.ports.load();
+        let (ports, inventory) = (self.ports.load(), self.inventory.load());
         let mut logs = Logs::default();
         let json = |port: &LoggedPort| {
-            let (numbers, flows) = self.books.port(port.slot);
-            logs.add(port, &numbers["windows"], &flows);
-            port.to_json(numbers)
+            let (numbers, flows) = self.books.port(port.at.slot);
+            logs.add(&port.plan, &numbers["windows"], &flows);
+            port.to_json(numbers, &inventory)
         };
         let shown: Vec<Value> = ports.iter().map(json).collect();
         let logs = logs.into_json(&self.books.events_of_logs());
@@ -221,18 +207,24 @@ impl Logs {
     /// Adds a port with its windows and the numbers of its log flows.
     fn add(
         &mut self,
-        port: &LoggedPort,
+        plan: &PortPlan,
         windows: &Value,
         flows: &[FlowFigures; FlowKind::ALL.len()],
     ) {
         /// From the best to the worst.
         const WORDS: [&str; 3] = ["NODATA", "OK", "GAP"];
         let rank = |word: &Value| WORDS.iter().position(|known| word == known);
-        for log in port.accept.union(&port.drop) {
+        let accept: BTreeSet<Uuid> = plan.accept.iter().map(|scope| scope.log).collect();
+        let drop: BTreeSet<Uuid> = plan.drop.iter().copied().collect();
+        for log in accept.union(&drop) {
             let of_log = self.0.entry(*log).or_default();
             of_log.ports += 1;
             for (kind, flow) in FlowKind::ALL.into_iter().zip(flows) {
-                if port.wanted_by(kind).contains(log) {
+                let wanted_by = match kind {
+                    FlowKind::Drop => &drop,
+                    _ => &accept,
+                };
+                if wanted_by.contains(log) {
                     of_log.figures = of_log.figures.plus(*flow);
                 }
             }
@@ -260,28 +252,27 @@ impl Logs {
 }
 
 impl LoggedPort {
-    pub(super) fn id(&self) -> Uuid {
-        self.id
+    pub(super) const fn id(&self) -> Uuid {
+        self.at.id
     }
 
     pub(super) fn counters(&self) -> &PortCounters {
         &self.counters
     }
 
-    /// The log objects that this log flow of the port is for.
-    fn wanted_by(&self, kind: FlowKind) -> &BTreeSet<Uuid> {
-        match kind {
-            FlowKind::Drop => &self.drop,
-            _ => &self.accept,
-        }
-    }
-
-    fn to_json(&self, mut numbers: Map<String, Value>) -> Value {
+    fn to_json(&self, mut numbers: Map<String, Value>, inventory: &Inventory) -> Value {
+        let logged = match (self.plan.logs_accept(), self.plan.logs_drop()) {
+            (true, true) => "ALL",
+            (true, false) => "ACCEPT",
+            (false, true) => "DROP",
+            (false, false) => "-",
+        };
+        let name = inventory.port(self.at.id).map(|port| &*port.name);
         let mut insert = |name: &str, value: Value| numbers.insert(name.to_owned(), value);
-        insert("port_id", json!(self.id));
-        insert("name", json!(self.name));
-        insert("ofport", json!(self.ofport));
-        insert("logged", json!(self.logged));
+        insert("port_id", json!(self.at.id));
+        insert("name", json!(name.unwrap_or_default()));
+        insert("ofport", json!(self.at.ofport));
+        insert("logged", json!(logged));
         insert("recorded", self.counters.events.recorded.get().into());
         insert("drifted", self.counters.drifted.get().into());
         Value::Object(numbers)

@@ -25,7 +25,10 @@ use std::time::Duration;
 
 use netlog_core::log::LogObject;
 use netlog_ratelimit::Quota;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::types::{ToSql as _, ToSqlOutput};
+use rusqlite::{
+    Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params, params_from_iter,
+};
 use time::UtcDateTime;
 use uuid::Uuid;
 
@@ -279,7 +282,7 @@ impl Store {
             let logs = make()?;
             logs.as_ref()
                 .iter()
-                .try_for_each(|log| write(transaction, "INSERT", log))
+                .try_for_each(|log| insert(transaction, log))
                 .map_err(|cause| self.failed(cause))?;
             Ok(logs)
         })
@@ -297,8 +300,9 @@ impl Store {
             let Some(mut log) = found else {
                 return Ok(None);
             };
+            let before = log.clone();
             if change(&mut log)? {
-                write(transaction, "REPLACE", &log).map_err(|cause| self.failed(cause))?;
+                update(transaction, &before, &log).map_err(|cause| self.failed(cause))?;
             }
             Ok(Some(log))
         })
@@ -607,28 +611,49 @@ fn quota(row: &Row<'_>) -> rusqlite::Result<Quota> {
     quota.map_err(|cause| invalid(row, "rate_limit", cause))
 }
 
-/// Writes a log object: `INSERT` adds it, `REPLACE` writes over the one with its id.
-fn write(connection: &Connection, verb: &str, log: &LogObject) -> rusqlite::Result<()> {
+/// What stands in the columns of a log object's row.
+fn columns(log: &LogObject) -> rusqlite::Result<[(&'static str, ToSqlOutput<'_>); 12]> {
+    let id = |id: Option<Uuid>| ToSqlOutput::Owned(id.map(|id| id.to_string()).into());
+    Ok([
+        ("id", log.id.to_string().into()),
+        ("project_id", log.project_id.to_sql()?),
+        ("name", log.name.to_sql()?),
+        ("description", log.description.to_sql()?),
+        ("resource_type", log.resource_type.to_sql()?),
+        ("resource_id", id(log.resource_id)),
+        ("target_id", id(log.target_id)),
+        ("event", log.event.as_str().into()),
+        ("enabled", log.enabled.into()),
+        ("revision_number", log.revision_number.to_sql()?),
+        ("created_at", log.created_at.unix_timestamp().into()),
+        ("updated_at", log.updated_at.unix_timestamp().into()),
+    ])
+}
+
+/// Adds a row for a log object.
+fn insert(connection: &Connection, log: &LogObject) -> rusqlite::Result<()> {
+    let (names, values): (Vec<_>, Vec<_>) = columns(log)?.into_iter().unzip();
+    let (names, places) = (names.join(", "), vec!["?"; values.len()].join(", "));
     connection
-        .prepare_cached(&format!(
-            "{verb} INTO logs (id, project_id, name, description, resource_type, resource_id,
-             target_id, event, enabled, revision_number, created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
-        ))?
-        .execute(params![
-            log.id.to_string(),
-            log.project_id,
-            log.name,
-            log.description,
-            log.resource_type,
-            log.resource_id.map(|id| id.to_string()),
-            log.target_id.map(|id| id.to_string()),
-            log.event.as_str(),
-            log.enabled,
-            log.revision_number,
-            log.created_at.unix_timestamp(),
-            log.updated_at.unix_timestamp(),
-        ])
+        .prepare_cached(&format!("INSERT INTO logs ({names}) VALUES ({places})"))?
+        .execute(params_from_iter(values))
+        .map(drop)
+}
+
+/// Writes what a log object is now into its row. What is as it was is not written: each column is
+/// in several indexes.
+fn update(connection: &Connection, before: &LogObject, now: &LogObject) -> rusqlite::Result<()> {
+    let both = columns(before)?.into_iter().zip(columns(now)?);
+    let differ = both.filter_map(|(before, now)| (before != now).then_some(now));
+    let (names, mut values): (Vec<_>, Vec<_>) = differ.unzip();
+    if names.is_empty() {
+        return Ok(());
+    }
+    values.push(before.id.to_string().into());
+    let names = names.join(" = ?, ");
+    connection
+        .prepare_cached(&format!("UPDATE logs SET {names} = ? WHERE id = ?"))?
+        .execute(params_from_iter(values))
         .map(drop)
 }
 

@@ -87,6 +87,39 @@ fn a_refused_change_leaves_no_trace() {
 }
 
 #[test]
+fn a_change_of_any_field_is_kept_and_of_no_other() {
+    let changes: [fn(&mut LogObject); 12] = [
+        |log| log.project_id = "other".to_owned(),
+        |log| log.name = "other".to_owned(),
+        |log| log.description = "other".to_owned(),
+        |log| log.resource_type = "other".to_owned(),
+        |log| log.resource_id = None,
+        |log| log.target_id = Some(Uuid::from_u128(78)),
+        |log| log.event = LoggedEvent::Accept,
+        |log| log.enabled = !log.enabled,
+        |log| log.revision_number += 1,
+        |log| log.created_at += Duration::from_secs(1),
+        |log| log.updated_at += Duration::from_secs(1),
+        |_| {},
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path().join("netlog.db")).unwrap();
+    store.create_logs(&[sample(1), sample(2)]).unwrap();
+    let mut expected = sample(1);
+    for change in changes {
+        let before = expected.clone();
+        change(&mut expected);
+        let told = store.update_log::<StoreError>(expected.id, |log| {
+            assert_eq!(*log, before);
+            change(log);
+            Ok(true)
+        });
+        assert_eq!(told.unwrap().as_ref(), Some(&expected));
+        assert_eq!(store.logs().unwrap(), [expected.clone(), sample(2)]);
+    }
+}
+
+#[test]
 fn of_these_log_objects_those_go_that_are_to() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path().join("netlog.db")).unwrap();
