@@ -12,11 +12,13 @@ pub mod edit;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use netlog_packet::MacAddr;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::prefix::IpPrefix;
@@ -227,21 +229,22 @@ pub enum InventoryError {
     },
 }
 
-/// The document as it is written.
+/// The lists of a document, each object as its text.
 #[derive(Deserialize)]
-struct Document {
-    #[serde(default)]
-    networks: Vec<Value>,
-    #[serde(default)]
-    security_groups: Vec<Value>,
-    #[serde(default)]
-    address_groups: Vec<Value>,
-    #[serde(default)]
-    ports: Vec<Value>,
+struct Lists<'a> {
+    #[serde(borrow, default)]
+    networks: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
+    security_groups: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
+    address_groups: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
+    ports: Vec<&'a RawValue>,
 }
 
-/// Objects of one kind by id, each with the JSON that it was written as.
-type ById<T> = BTreeMap<Uuid, (T, Value)>;
+/// Objects of one kind by id, each with the JSON that it was written as. Inventories share what is
+/// the same in both.
+type ById<T> = BTreeMap<Uuid, Arc<(T, Value)>>;
 
 /// Networks, ports, security groups and address groups, by id.
 ///
@@ -269,22 +272,31 @@ impl Inventory {
     /// A port or rule may name a group that is not in the document: inventories arrive in
     /// pieces.
     pub fn parse(json: &str) -> Result<Self, InventoryError> {
-        let document: Document = serde_json::from_str(json)?;
+        Self::parse_after(json, &Self::default())
+    }
+
+    /// Reads a document that comes after another, and shares with that what has not changed: both
+    /// take little more memory than one.
+    ///
+    /// # Errors
+    /// Those of [`parse`](Self::parse).
+    pub fn parse_after(json: &str, before: &Self) -> Result<Self, InventoryError> {
+        let lists: Lists<'_> = serde_json::from_str(json)?;
         let mut inventory = Self {
-            networks: by_id(Kind::Network, document.networks, |network: &Network| {
-                network.id
-            })?,
+            networks: by_id(Kind::Network, lists.networks, &before.networks, |n| n.id)?,
             security_groups: by_id(
                 Kind::SecurityGroup,
-                document.security_groups,
-                |group: &SecurityGroup| group.id,
+                lists.security_groups,
+                &before.security_groups,
+                |group| group.id,
             )?,
             address_groups: by_id(
                 Kind::AddressGroup,
-                document.address_groups,
-                |group: &AddressGroup| group.id,
+                lists.address_groups,
+                &before.address_groups,
+                |group| group.id,
             )?,
-            ports: by_id(Kind::Port, document.ports, |port: &Port| port.id)?,
+            ports: by_id(Kind::Port, lists.ports, &before.ports, |port| port.id)?,
             members: BTreeMap::new(),
         };
         let mut rules = BTreeSet::new();
@@ -299,7 +311,7 @@ impl Inventory {
                 });
             }
         }
-        for (port, _) in inventory.ports.values() {
+        for port in inventory.ports.values().map(|entry| &entry.0) {
             for group in &port.security_groups {
                 let members = inventory.members.entry(*group).or_default();
                 // Ports come one after the other.
@@ -317,17 +329,17 @@ impl Inventory {
 
     /// All ports, in the order of their ids.
     pub fn ports(&self) -> impl Iterator<Item = &Port> {
-        self.ports.values().map(|(port, _)| port)
+        self.ports.values().map(|entry| &entry.0)
     }
 
     /// All security groups, in the order of their ids.
     pub fn security_groups(&self) -> impl Iterator<Item = &SecurityGroup> {
-        self.security_groups.values().map(|(group, _)| group)
+        self.security_groups.values().map(|entry| &entry.0)
     }
 
     /// A port by id.
     pub fn port(&self, id: Uuid) -> Option<&Port> {
-        self.ports.get(&id).map(|(port, _)| port)
+        self.ports.get(&id).map(|entry| &entry.0)
     }
 
     /// The ports that are in a security group, in the order of their ids.
@@ -338,39 +350,39 @@ impl Inventory {
 
     /// A security group by id.
     pub fn security_group(&self, id: Uuid) -> Option<&SecurityGroup> {
-        self.security_groups.get(&id).map(|(group, _)| group)
+        self.security_groups.get(&id).map(|entry| &entry.0)
     }
 
     /// An address group by id.
     pub fn address_group(&self, id: Uuid) -> Option<&AddressGroup> {
-        self.address_groups.get(&id).map(|(group, _)| group)
+        self.address_groups.get(&id).map(|entry| &entry.0)
     }
 
     /// The network that a port is on, if the inventory knows it.
     pub fn network_of(&self, port: Uuid) -> Option<&Network> {
         let id = self.written_port(port)?["network_id"].as_str()?;
-        let (network, _) = self.networks.get(&Uuid::try_parse(id).ok()?)?;
-        Some(network)
+        let network = self.networks.get(&Uuid::try_parse(id).ok()?)?;
+        Some(&network.0)
     }
 
     /// A port as it was written.
     pub fn written_port(&self, id: Uuid) -> Option<&Value> {
-        self.ports.get(&id).map(|(_, written)| written)
+        self.ports.get(&id).map(|entry| &entry.1)
     }
 
     /// The networks as they were written.
     pub fn written_networks(&self) -> impl Iterator<Item = &Value> {
-        self.networks.values().map(|(_, written)| written)
+        self.networks.values().map(|entry| &entry.1)
     }
 
     /// The ports as they were written.
     pub fn written_ports(&self) -> impl Iterator<Item = &Value> {
-        self.ports.values().map(|(_, written)| written)
+        self.ports.values().map(|entry| &entry.1)
     }
 
     /// The security groups as they were written.
     pub fn written_security_groups(&self) -> impl Iterator<Item = &Value> {
-        self.security_groups.values().map(|(_, written)| written)
+        self.security_groups.values().map(|entry| &entry.1)
     }
 
     /// The rules of all groups as they were written, each with its group and project, which an
@@ -385,7 +397,7 @@ impl Inventory {
 
     /// The address groups as they were written.
     pub fn written_address_groups(&self) -> impl Iterator<Item = &Value> {
-        self.address_groups.values().map(|(_, written)| written)
+        self.address_groups.values().map(|entry| &entry.1)
     }
 }
 
@@ -405,21 +417,31 @@ fn rule_of(rule: &Value, group: &Value) -> Value {
 /// Objects by id, refusing an id that is there twice.
 fn by_id<T: DeserializeOwned>(
     kind: Kind,
-    objects: Vec<Value>,
+    objects: Vec<&RawValue>,
+    before: &ById<T>,
     id: impl Fn(&T) -> Uuid,
 ) -> Result<ById<T>, InventoryError> {
     let mut map = BTreeMap::new();
-    for (position, written) in objects.into_iter().enumerate() {
-        let object = T::deserialize(&written).map_err(|cause| InventoryError::Object {
+    for (position, text) in objects.into_iter().enumerate() {
+        let refused = |id: Option<&str>, cause| InventoryError::Object {
             kind,
-            object: match written["id"].as_str() {
+            object: match id {
                 Some(id) => id.to_owned(),
                 None => format!("number {}", position + 1),
             },
             cause,
-        })?;
-        let id = id(&object);
-        if map.insert(id, (object, written)).is_some() {
+        };
+        let written: Value = serde_json::from_str(text.get()).map_err(|e| refused(None, e))?;
+        let name = written["id"].as_str();
+        let known = name.and_then(|name| before.get(&name.parse().ok()?));
+        let entry = if let Some(known) = known.filter(|known| known.1 == written) {
+            Arc::clone(known)
+        } else {
+            let object = T::deserialize(&written).map_err(|e| refused(name, e))?;
+            Arc::new((object, written))
+        };
+        let id = id(&entry.0);
+        if map.insert(id, entry).is_some() {
             return Err(InventoryError::Duplicate { kind, id });
         }
     }

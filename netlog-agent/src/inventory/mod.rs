@@ -74,10 +74,23 @@ fn read(path: &Path) -> Result<String, FileError> {
 }
 
 fn parse(path: &Path, text: &str) -> Result<Inventory, FileError> {
-    Inventory::parse(text).map_err(|source| FileError::Content {
+    parse_after(path, text, &Inventory::default())
+}
+
+fn parse_after(path: &Path, text: &str, before: &Inventory) -> Result<Inventory, FileError> {
+    Inventory::parse_after(text, before).map_err(|source| FileError::Content {
         path: path.to_owned(),
         source,
     })
+}
+
+/// A text with edits.
+fn edited(text: &str, edits: &[Edit], now: UtcDateTime) -> Result<String, InventoryError> {
+    let mut document = Document::parse(text)?;
+    for edit in edits {
+        document.apply(edit, now)?;
+    }
+    Ok(document.to_string())
 }
 
 /// The inventory file, and the inventory in force, which is what it held last.
@@ -123,7 +136,7 @@ impl InventoryFile {
         if fingerprint == *last {
             return Ok(false);
         }
-        let inventory = parse(&self.path, &text)?;
+        let inventory = parse_after(&self.path, &text, &self.in_force.load())?;
         let is_another = inventory != **self.in_force.load();
         if is_another {
             self.in_force.store(Arc::new(inventory));
@@ -150,23 +163,20 @@ impl InventoryFile {
         })?;
         for _ in 0..ATTEMPTS {
             let text = read(&path)?;
-            let edits = if self.hasher.hash_one(&text) == *last {
-                edits(&self.in_force.load())?
+            let before = if self.hasher.hash_one(&text) == *last {
+                self.in_force.load_full()
             } else {
-                edits(&parse(&path, &text)?)?
+                Arc::new(parse_after(&path, &text, &self.in_force.load())?)
             };
+            let edits = edits(&before)?;
             if edits.is_empty() {
                 return Ok(edits);
             }
-            let mut document = Document::parse(&text).map_err(|source| FileError::Content {
+            let new = edited(&text, &edits, now).map_err(|source| FileError::Content {
                 path: path.clone(),
                 source,
             })?;
-            for edit in &edits {
-                document.apply(edit, now);
-            }
-            let new = document.to_string();
-            let inventory = parse(&path, &new)?;
+            let inventory = parse_after(&path, &new, &before)?;
             let replaced = replace(&path, &text, &new).map_err(|source| FileError::Write {
                 path: path.clone(),
                 source,

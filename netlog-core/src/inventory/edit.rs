@@ -17,7 +17,7 @@
 //!
 //! let change = PortChange::parse(br#"{"port": {"name": "vm1"}}"#, caller)?;
 //! let edit = change.edit(port, &inventory, caller, UtcDateTime::UNIX_EPOCH)?.unwrap();
-//! document.apply(&edit, UtcDateTime::UNIX_EPOCH);
+//! document.apply(&edit, UtcDateTime::UNIX_EPOCH)?;
 //! assert!(document.to_string().contains(r#""name": "vm1""#));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -29,9 +29,13 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
 use time::UtcDateTime;
 use uuid::Uuid;
 
@@ -100,68 +104,150 @@ fn touch(object: &mut Value, now: UtcDateTime) {
     }
 }
 
-/// An inventory as its text has it.
+/// An inventory as its text has it. What no edit is about stays as it is written, to the last blank.
 #[derive(Clone, Debug)]
-pub struct Document(Map<String, Value>);
+pub struct Document<'a>(Vec<(String, Member<'a>)>);
 
-impl Document {
+#[derive(Clone, Debug)]
+enum Member<'a> {
+    Objects(Vec<Cow<'a, RawValue>>),
+    Other(&'a RawValue),
+}
+
+const PORTS: &str = "ports";
+const GROUPS: &str = "security_groups";
+
+impl<'a> Document<'a> {
     /// Reads a text.
     ///
     /// # Errors
-    /// When it is no JSON object.
-    pub fn parse(json: &str) -> Result<Self, InventoryError> {
-        Ok(Self(serde_json::from_str(json)?))
+    /// When it is no JSON object, or has no lists of ports and security groups in it.
+    pub fn parse(json: &'a str) -> Result<Self, InventoryError> {
+        let members: BTreeMap<String, &RawValue> = serde_json::from_str(json)?;
+        let mut members: Vec<_> = members.into_iter().collect();
+        // In the order of the text.
+        members.sort_by_key(|(_, text)| text.get().as_ptr());
+        let read = |(name, text): (String, &'a RawValue)| {
+            let member = if [PORTS, GROUPS].contains(&name.as_str()) {
+                let objects: Vec<&RawValue> = serde_json::from_str(text.get())?;
+                Member::Objects(objects.into_iter().map(Cow::Borrowed).collect())
+            } else {
+                Member::Other(text)
+            };
+            Ok((name, member))
+        };
+        members
+            .into_iter()
+            .map(read)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// Does what an edit says. A rule stands in its group, whose revision moves with it.
-    pub fn apply(&mut self, edit: &Edit, now: UtcDateTime) {
-        let object = edit.object();
-        let list = match edit.kind {
-            Kind::Port => list(&mut self.0, "ports"),
-            Kind::SecurityGroup => list(&mut self.0, "security_groups"),
-            Kind::SecurityGroupRule => list(&mut self.0, "security_groups")
-                .and_then(|groups| {
-                    let id = id_in(&object["security_group_id"]);
-                    groups.iter_mut().find(|group| id_in(&group["id"]) == id)
-                })
-                .and_then(|group| {
-                    touch(group, now);
-                    list(group.as_object_mut()?, "security_group_rules")
-                }),
+    ///
+    /// # Errors
+    /// When what it is about is no object.
+    pub fn apply(&mut self, edit: &Edit, now: UtcDateTime) -> Result<(), InventoryError> {
+        match edit.kind {
+            Kind::Port => put(self.list(PORTS), edit.object(), edit.after.as_ref()),
+            Kind::SecurityGroup => put(self.list(GROUPS), edit.object(), edit.after.as_ref()),
+            Kind::SecurityGroupRule => {
+                let groups = self.list(GROUPS);
+                let id = id_in(&edit.object()["security_group_id"]);
+                let group = groups.iter().find(|group| id_of(group) == id);
+                let Some(mut group) = group.map(|g| serde_json::from_str(g.get())).transpose()?
+                else {
+                    return Ok(());
+                };
+                touch(&mut group, now);
+                let mut rules = match group["security_group_rules"].take() {
+                    Value::Array(rules) => rules,
+                    _ => Vec::new(),
+                };
+                let id = id_in(&edit.object()["id"]);
+                let place = rules.iter().position(|rule| id_in(&rule["id"]) == id);
+                match (place, edit.after.clone()) {
+                    (Some(place), Some(after)) => rules[place] = after,
+                    (Some(place), None) => drop(rules.remove(place)),
+                    (None, after) => rules.extend(after),
+                }
+                group["security_group_rules"] = rules.into();
+                put(groups, &group, Some(&group))
+            }
             // Nobody edits those.
-            Kind::Network | Kind::AddressGroup => None,
-        };
-        let Some(list) = list else {
-            return;
-        };
-        let id = id_in(&object["id"]);
-        let place = list.iter().position(|other| id_in(&other["id"]) == id);
-        match (place, &edit.after) {
-            (Some(place), Some(after)) => list[place] = after.clone(),
-            (Some(place), None) => drop(list.remove(place)),
-            (None, Some(after)) => list.push(after.clone()),
-            (None, None) => {}
+            Kind::Network | Kind::AddressGroup => Ok(()),
+        }
+    }
+
+    /// A list, which need not be there yet.
+    fn list(&mut self, name: &str) -> &mut Vec<Cow<'a, RawValue>> {
+        let place = self.0.iter().position(|(other, _)| other == name);
+        let place = place.unwrap_or_else(|| {
+            self.0.push((name.to_owned(), Member::Objects(Vec::new())));
+            self.0.len() - 1
+        });
+        match &mut self.0[place].1 {
+            Member::Objects(objects) => objects,
+            Member::Other(_) => unreachable!("the lists are read as such"),
         }
     }
 }
 
-/// As `jq` writes it.
-impl fmt::Display for Document {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = serde_json::to_string_pretty(&self.0).map_err(|_| fmt::Error)?;
-        writeln!(f, "{text}")
+/// Puts an object in the place of the one with its id, at the end, or nowhere.
+fn put(
+    list: &mut Vec<Cow<'_, RawValue>>,
+    object: &Value,
+    after: Option<&Value>,
+) -> Result<(), InventoryError> {
+    let id = id_in(&object["id"]);
+    let place = list.iter().position(|other| id_of(other) == id);
+    // As deep as it stands. There are no line feeds within strings.
+    let written = |object: &Value| {
+        let text = serde_json::to_string_pretty(object)?.replace('\n', "\n    ");
+        RawValue::from_string(text).map(Cow::Owned)
+    };
+    match (place, after.map(written).transpose()?) {
+        (Some(place), Some(after)) => list[place] = after,
+        (Some(place), None) => drop(list.remove(place)),
+        (None, after) => list.extend(after),
     }
+    Ok(())
+}
+
+/// As `jq` writes it, but for the inside of objects that nobody has edited.
+impl fmt::Display for Document<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (number, (name, member)) in self.0.iter().enumerate() {
+            f.write_str(if number == 0 { "\n  " } else { ",\n  " })?;
+            write!(f, "{}: ", Value::from(name.as_str()))?;
+            match member {
+                Member::Other(text) => f.write_str(text.get())?,
+                Member::Objects(objects) if objects.is_empty() => f.write_str("[]")?,
+                Member::Objects(objects) => {
+                    for (number, object) in objects.iter().enumerate() {
+                        let before = if number == 0 { "[\n    " } else { ",\n    " };
+                        write!(f, "{before}{}", object.get())?;
+                    }
+                    f.write_str("\n  ]")?;
+                }
+            }
+        }
+        f.write_str("\n}\n")
+    }
+}
+
+/// The id of an object.
+fn id_of(object: &RawValue) -> Option<Uuid> {
+    #[derive(Deserialize)]
+    struct Object {
+        id: Uuid,
+    }
+    let object: Object = serde_json::from_str(object.get()).ok()?;
+    Some(object.id)
 }
 
 /// An id, however the file spells it.
 fn id_in(value: &Value) -> Option<Uuid> {
     value.as_str()?.parse().ok()
-}
-
-/// A list of objects, which need not be there yet.
-fn list<'a>(members: &'a mut Map<String, Value>, name: &str) -> Option<&'a mut Vec<Value>> {
-    let list = members
-        .entry(name)
-        .or_insert_with(|| Value::Array(Vec::new()));
-    list.as_array_mut()
 }

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::*;
 use crate::inventory::Inventory;
@@ -136,17 +136,24 @@ proptest! {
     #[test]
     fn an_inventory_stays_one(bodies in prop::collection::vec(body(), 1..6)) {
         let mut ids = (1..).map(Uuid::from_u128);
-        let mut document = Document::parse(RECORDED).unwrap();
+        let mut text = RECORDED.to_owned();
         for body in bodies {
             let body = body.to_string().into_bytes();
-            let before = Inventory::parse(&document.to_string()).unwrap();
+            let before = Inventory::parse(&text).unwrap();
             let Ok(edits) = asked(&body, &before, &mut ids) else {
                 continue;
             };
-            for edit in &edits {
-                document.apply(edit, NOW);
-            }
-            let after = Inventory::parse(&document.to_string());
+            let written = {
+                let mut document = Document::parse(&text).unwrap();
+                for edit in &edits {
+                    document.apply(edit, NOW).unwrap();
+                }
+                document.to_string()
+            };
+            text = written;
+            let after = Inventory::parse(&text);
+            let shared = Inventory::parse_after(&text, &before);
+            prop_assert_eq!(after.as_ref().ok(), shared.as_ref().ok());
             prop_assert!(after.is_ok(), "{:?}: {edits:?}", after);
             let after = after.unwrap();
             prop_assert_eq!(edits.is_empty(), before == after);
@@ -177,7 +184,7 @@ fn ids_are_the_same_however_the_file_spells_them() {
         .into_vec();
     let mut apply = |edits: Vec<Edit>| {
         for edit in &edits {
-            document.apply(edit, NOW);
+            document.apply(edit, NOW).unwrap();
         }
         Inventory::parse(&document.to_string()).unwrap()
     };
@@ -190,4 +197,26 @@ fn ids_are_the_same_however_the_file_spells_them() {
     let inventory = apply(delete_group(written, &inventory, true).unwrap());
     assert_eq!(inventory.security_groups().count(), 1);
     assert_eq!(inventory.written_rules().count(), 0);
+}
+
+#[test]
+fn what_nobody_edits_stays_as_it_is_written() {
+    let port = |n: u8, more: &str| {
+        format!(r#"{{"id": "11111111-0000-4000-8000-00000000000{n}", "project_id": "p"{more}}}"#)
+    };
+    let odd = r#", "n": 1.10e3,  "big": 123456789012345678901234567890, "k": {"k":1, "k":2}"#;
+    let (first, second) = (port(1, odd), port(2, ""));
+    let text = format!(r#"{{"z": [ 1.50 ], "ports": [{first}, {second}], "a": {{}}}}"#);
+    let inventory = Inventory::parse(&text).unwrap();
+    let mut document = Document::parse(&text).unwrap();
+    let rename = PortChange::parse(br#"{"port": {"name": "x"}}"#, ADMIN).unwrap();
+    let port = inventory.written_ports().nth(1).unwrap();
+    let edit = rename.edit(port, &inventory, ADMIN, NOW).unwrap().unwrap();
+    document.apply(&edit, NOW).unwrap();
+    let expected = format!(
+        "{{\n  \"z\": [ 1.50 ],\n  \"ports\": [\n    {first},\n    {{\n      \"id\": \
+         \"11111111-0000-4000-8000-000000000002\",\n      \"project_id\": \"p\",\n      \
+         \"name\": \"x\"\n    }}\n  ],\n  \"a\": {{}}\n}}\n"
+    );
+    assert_eq!(document.to_string(), expected);
 }
