@@ -716,7 +716,12 @@ impl<A: Address> FamilyIndex<A> {
         }
     }
 
-    #[inline]
+    /// In line: most cells have one entry, or none.
+    #[expect(
+        clippy::inline_always,
+        reason = "three calls took as long as what they do"
+    )]
+    #[inline(always)]
     fn each_of_cell(
         &self,
         cell: &Cell<A>,

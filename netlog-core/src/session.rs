@@ -283,9 +283,11 @@ impl Set {
                 *share += u16::from(slot == other);
             }
         }
-        let (mut victim, mut most) = (0, (0, 0));
+        let (mut victim, mut most) = (0, 0);
         for (way, share) in shares.into_iter().enumerate() {
-            let rank = (share, now.wrapping_sub(self.last_seen[way]));
+            // One number, because many are compared: the share, then the age.
+            let age = now.wrapping_sub(self.last_seen[way]);
+            let rank = u64::from(share) << 32 | u64::from(age);
             if rank >= most {
                 (victim, most) = (way, rank);
             }

@@ -465,14 +465,27 @@ const PAIR: [[u8; 2]; 100] = {
     table
 };
 
+/// The three digits of every number under 1,000, and a zero byte.
+const TRIPLE: [[u8; 4]; 1_000] = {
+    let mut table = [[0; 4]; 1_000];
+    let mut number = 0;
+    while number < 1_000 {
+        let ([_, hundreds], [tens, ones]) = (PAIR[number / 100], PAIR[number % 100]);
+        table[number] = [hundreds, tens, ones, 0];
+        number += 1;
+    }
+    table
+};
+
 /// The text of a number under 10^5 with leading zeros, the first digit in the
 /// lowest byte.
 #[inline(always)]
 fn five_digits(number: u32) -> u64 {
-    let pair = |number: u32| u64::from(u16::from_le_bytes(PAIR[number as usize]));
-    let (first, rest) = (number / 10_000, number % 10_000);
-    let first = u64::from(b'0') + u64::from(first);
-    first | pair(rest / 100) << 8 | pair(rest % 100) << 24
+    let (pair, triple) = (
+        PAIR[number as usize / 1_000],
+        TRIPLE[number as usize % 1_000],
+    );
+    u64::from(u16::from_le_bytes(pair)) | u64::from(u32::from_le_bytes(triple)) << 16
 }
 
 /// The eight decimal digits of a number under 10^8, the first in the lowest

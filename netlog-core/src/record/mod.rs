@@ -260,7 +260,11 @@ impl Recorder {
         let expected = head.len() + port.len() + tail.len() + HEADERS_BYTES;
         out.append_with(expected, |room| {
             let mut out = room.take();
-            self.write_time(Some(time), &mut out);
+            if self.format.layout == Layout::Text {
+                self.clock.write(time, &mut out);
+            } else {
+                self.write_time(Some(time), &mut out);
+            }
             out.bytes(head);
             out.bytes(&port[..]);
             out.bytes(tail);
