@@ -229,18 +229,15 @@ impl<K: Copy + Ord> Tally<K> {
 
     /// A counter has ended with this count, after it had been there for that long. Gives how much
     /// of it was not told.
+    ///
+    /// Counters of one flow come to their ends in the order in which they began, so it is the first
+    /// that it may be. Its age tells only which it cannot be: the news may have waited for us.
     fn end(&mut self, of: K, packets: u64, age: Duration, now: Duration) -> u64 {
-        // The news may have waited for us: the counter began at this time or earlier.
+        // It began at this time or earlier.
         let latest = now.saturating_sub(age);
         let may_be = |told: &Told| packets >= told.packets && told.born[0] <= latest + SLACK;
-        let is_of = |just_now: bool| {
-            move |(whose, told, _): &(K, Told, Duration)| {
-                *whose == of && may_be(told) && (!just_now || told.is_born([latest; 2]))
-            }
-        };
-        let ended = self.ended.iter().position(is_of(true));
-        let ended = ended.or_else(|| self.ended.iter().position(is_of(false)));
-        let told = match ended {
+        let is_first = |(whose, told, _): &(K, Told, Duration)| *whose == of && may_be(told);
+        let told = match self.ended.iter().position(is_first) {
             Some(at) => Some(self.ended.remove(at).1),
             None if self.running.get(&of).is_some_and(may_be) => self.running.remove(&of),
             // It began and ended since the last reading.
