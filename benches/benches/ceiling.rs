@@ -10,7 +10,6 @@
 //! matched and not received was lost in the switch or on the connection, and Open vSwitch says
 //! where. This needs root, as the lab does; without it nothing is measured.
 
-use std::env;
 use std::error::Error;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -34,11 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("nothing is measured: {reason}");
         return Ok(());
     }
-    // Cargo adds `--bench`.
-    let packets: usize = env::args()
-        .skip(1)
-        .find_map(|arg| arg.parse().ok())
-        .unwrap_or(300_000);
+    let packets: usize = netlog_benches::argument().unwrap_or(300_000);
     let lab = Lab::start(&Options::default())?;
     let agent = Agent::start(&lab, "")?;
     let log = ["log", "create", "--resource-type", "security_group", "All"];

@@ -15,7 +15,6 @@
 //! This needs root, as the lab does; without it nothing is measured.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::env;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
@@ -81,11 +80,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("nothing is measured: {reason}");
         return Ok(());
     }
-    // Cargo adds `--bench`.
-    let ports = env::args()
-        .skip(1)
-        .find_map(|arg| arg.parse().ok())
-        .unwrap_or(500_u16);
+    let ports = netlog_benches::argument().unwrap_or(500_u16);
     println!(
         "{ports} ports, {} log flows of them all; ms, median and greatest of {ROUNDS}",
         5 * (ports + 2)

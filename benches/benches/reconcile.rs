@@ -6,7 +6,6 @@
 //!
 //! This needs root, as the lab does; without it nothing is measured.
 
-use std::env;
 use std::error::Error;
 use std::fs;
 use std::sync::Arc;
@@ -34,11 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("nothing is measured: {reason}");
         return Ok(());
     }
-    // Cargo adds `--bench`.
-    let ports = env::args()
-        .skip(1)
-        .find_map(|arg| arg.parse().ok())
-        .unwrap_or(10_000);
+    let ports = netlog_benches::argument().unwrap_or(10_000);
     let lab = Lab::start(&Options::default())?;
     let all = log_flows(1..=ports);
     let one_less = log_flows(2..=ports);

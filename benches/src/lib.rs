@@ -9,6 +9,9 @@
     reason = "figures are rounded when they are shown"
 )]
 
+use std::env;
+use std::str::FromStr;
+
 pub mod floor;
 pub mod frames;
 pub mod instructions;
@@ -18,6 +21,11 @@ pub mod stages;
 pub mod stream;
 pub mod switch;
 pub mod table;
+
+/// The first number on the command line of a benchmark, to which Cargo adds `--bench`.
+pub fn argument<N: FromStr>() -> Option<N> {
+    env::args().skip(1).find_map(|arg| arg.parse().ok())
+}
 
 /// The name of a value on the command line.
 pub fn name(value: impl clap::ValueEnum + Copy) -> String {

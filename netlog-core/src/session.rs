@@ -58,8 +58,8 @@ const WAYS: usize = 8;
 /// of their SYN as well, because the switch never shows how a session ends; ICMP echoes by their
 /// identifier.
 ///
-/// All of it is three numbers, so that comparing and hashing take few steps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// All of it is three numbers, so that hashing takes few steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionKey {
     src: u128,
     dst: u128,

@@ -260,6 +260,7 @@ impl Recorder {
         let expected = head.len() + port.len() + tail.len() + HEADERS_BYTES;
         out.append_with(expected, |room| {
             let mut out = room.take();
+            // The usual layout's time in line: the call took as long as what it does.
             if self.format.layout == Layout::Text {
                 self.clock.write(time, &mut out);
             } else {
