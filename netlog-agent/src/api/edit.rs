@@ -13,6 +13,7 @@ use netlog_core::inventory::edit::{
 };
 use netlog_core::request::{Asked, RequestError};
 use serde_json::{Map, Value, json};
+use time::UtcDateTime;
 use uuid::Uuid;
 
 use super::inventory::{GROUPS, Kind, PORTS, RULES, name_project_twice};
@@ -119,7 +120,7 @@ impl Editor<'_> {
     fn update_group(&self, id: &str) -> Result<Reply, Reply> {
         let change = GroupChange::parse(&self.request.body, self.context.caller())?;
         let now = (self.api.clock)();
-        self.update(id, change.attributes(), |group, inventory| {
+        self.update(id, change.attributes(), now, |group, inventory| {
             change.clone().edit(group, inventory, now)
         })
     }
@@ -134,7 +135,7 @@ impl Editor<'_> {
             Err(error) => return Err(error.clone().into()),
         };
         let now = (self.api.clock)();
-        self.update(id, &attributes, |port, inventory| {
+        self.update(id, &attributes, now, |port, inventory| {
             asked.clone()?.edit(port, inventory, caller, now)
         })
     }
@@ -144,11 +145,12 @@ impl Editor<'_> {
         &self,
         id: &str,
         set: &Map<String, Value>,
+        now: UtcDateTime,
         edit: impl Fn(&Value, &Inventory) -> Result<Option<Edit>, EditError>,
     ) -> Result<Reply, Reply> {
         let revision = revision(self.request)?;
         let mut shown = Value::Null;
-        let edits = self.file.edit((self.api.clock)(), |inventory| {
+        let edits = self.file.edit(now, |inventory| {
             let object = self.find(inventory, id, "update", set, revision.as_deref())?;
             let edit = edit(&object, inventory)?;
             let after = edit.as_ref().map_or(&*object, Edit::object);
