@@ -279,15 +279,18 @@ impl Set {
     fn victim(&self, newcomer: u16, now: u32) -> usize {
         let mut shares = self.slots.map(|slot| u16::from(slot == newcomer));
         for other in self.slots {
+            // Not shown to the compiler, which would see that each pair is compared twice, and
+            // compare 28 pairs one by one where all entries can be compared at once.
+            let other = black_box(other);
             for (share, slot) in shares.iter_mut().zip(self.slots) {
                 *share += u16::from(slot == other);
             }
         }
+        let ages = self.last_seen.map(|seen| now.wrapping_sub(seen) & AGE);
         let (mut victim, mut most) = (0, 0);
-        for (way, share) in shares.into_iter().enumerate() {
+        for (way, (share, age)) in black_box(shares).into_iter().zip(ages).enumerate() {
             // One number, because many are compared: the share, then the age.
-            let age = now.wrapping_sub(self.last_seen[way]);
-            let rank = u64::from(share) << 32 | u64::from(age);
+            let rank = u32::from(share) << AGE.count_ones() | age;
             if rank >= most {
                 (victim, most) = (way, rank);
             }
@@ -295,6 +298,9 @@ impl Set {
         victim
     }
 }
+
+/// What is compared of an age, in [ticks]: half a year.
+const AGE: u32 = u32::MAX >> 4;
 
 const TICKS_A_SECOND: u32 = 16;
 const TICK_NANOS: u32 = 1_000_000_000 / TICKS_A_SECOND;
