@@ -144,83 +144,103 @@ pub enum Transport {
 impl Summary {
     #[inline]
     pub(crate) fn of(frame: &[u8]) -> Self {
-        let mut summary = Self::default();
         let Some((ethernet, mut layer, mut rest)) = Ethernet::decode(frame) else {
-            return summary;
+            return Self::default();
         };
-        summary.dl_src = ethernet.src;
-        summary.dl_dst = ethernet.dst;
-        summary.dl_type = ethernet.ethertype;
+        let mut link = Self {
+            dl_src: ethernet.src,
+            dl_dst: ethernet.dst,
+            dl_type: ethernet.ethertype,
+            ..Self::default()
+        };
         while let Layer::Vlan(tag) = layer {
             let Some((vlan, inner, after)) = Vlan::decode(tag, rest) else {
-                return summary;
+                return link;
             };
-            summary.vlan = summary.vlan.or(Some(vlan.vid));
-            summary.dl_type = vlan.ethertype;
+            link.vlan = link.vlan.or(Some(vlan.vid));
+            link.dl_type = vlan.ethertype;
             (layer, rest) = (inner, after);
         }
         match layer {
-            Layer::Arp => summary.add_arp(rest),
-            Layer::Ipv4 => summary.add_ipv4(rest),
-            Layer::Ipv6 => summary.add_ipv6(rest),
-            _ => {}
+            Layer::Arp => link.with_arp(rest),
+            Layer::Ipv4 => link.with_ipv4(rest),
+            Layer::Ipv6 => link.with_ipv6(rest),
+            _ => link,
         }
-        summary
     }
 
-    fn add_arp(&mut self, bytes: &[u8]) {
-        if let Some((arp, ..)) = Arp::decode(bytes) {
-            self.network = Network::Arp {
+    fn with_arp(self, bytes: &[u8]) -> Self {
+        let Some((arp, ..)) = Arp::decode(bytes) else {
+            return self;
+        };
+        Self {
+            network: Network::Arp {
                 opcode: arp.opcode,
                 sha: arp.src_mac,
                 spa: arp.src_ip,
                 tpa: arp.dst_ip,
-            };
+            },
+            ..self
         }
     }
 
-    fn add_ipv4(&mut self, bytes: &[u8]) {
+    /// In line: most packets are such, and their facts stay in registers.
+    #[inline(always)]
+    fn with_ipv4(self, bytes: &[u8]) -> Self {
         let Some((ipv4, _, rest)) = Ipv4::decode(bytes) else {
-            return;
+            return self;
         };
-        self.network = Network::Ipv4 {
-            src: ipv4.src,
-            dst: ipv4.dst,
-        };
-        self.length = ipv4.total_length.into();
-        self.protocol = Some(ipv4.proto);
-        self.fragment = match (ipv4.offset, ipv4.more_fragments()) {
+        let fragment = match (ipv4.offset, ipv4.more_fragments()) {
             (0, false) => Fragment::None,
             (0, true) => Fragment::First,
             _ => Fragment::Later,
         };
-        if ipv4.is_valid() && self.fragment != Fragment::Later {
-            self.transport = match ipv4.proto {
+        let transport = if ipv4.is_valid() && fragment != Fragment::Later {
+            match ipv4.proto {
                 protocol::ICMP => Transport::of_icmp(rest),
                 protocol => Transport::with_ports(protocol, rest),
-            };
+            }
+        } else {
+            Transport::None
+        };
+        Self {
+            network: Network::Ipv4 {
+                src: ipv4.src,
+                dst: ipv4.dst,
+            },
+            protocol: Some(ipv4.proto),
+            fragment,
+            transport,
+            length: ipv4.total_length.into(),
+            ..self
         }
     }
 
-    fn add_ipv6(&mut self, bytes: &[u8]) {
+    fn with_ipv6(self, bytes: &[u8]) -> Self {
         let Some(ipv6) = Ipv6::decode_fixed(bytes) else {
-            return;
+            return self;
         };
-        self.network = Network::Ipv6 {
-            src: ipv6.src,
-            dst: ipv6.dst,
+        let fixed = Self {
+            network: Network::Ipv6 {
+                src: ipv6.src,
+                dst: ipv6.dst,
+            },
+            length: 40 + u32::from(ipv6.payload_length),
+            ..self
         };
-        self.length = 40 + u32::from(ipv6.payload_length);
         let Some(upper) = ipv6.upper_layer() else {
-            return;
+            return fixed;
         };
-        self.protocol = Some(upper.protocol);
-        self.fragment = upper.fragment;
-        if upper.fragment != Fragment::Later {
-            self.transport = match upper.protocol {
-                protocol::ICMPV6 => Transport::of_icmpv6(upper.bytes),
-                protocol => Transport::with_ports(protocol, upper.bytes),
-            };
+        let transport = match (upper.fragment, upper.protocol) {
+            (Fragment::Later, _) => Transport::None,
+            (_, protocol::ICMPV6) => Transport::of_icmpv6(upper.bytes),
+            (_, protocol) => Transport::with_ports(protocol, upper.bytes),
+        };
+        Self {
+            protocol: Some(upper.protocol),
+            fragment: upper.fragment,
+            transport,
+            ..fixed
         }
     }
 }
