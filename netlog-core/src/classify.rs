@@ -349,22 +349,15 @@ impl PortClass {
         direction: Direction,
         sets: &[NumberedSet],
     ) -> Option<Allowed<'_>> {
-        let mut best: Option<Allowed<'_>> = None;
-        for group in &self.groups {
-            let Some(by) = group.rules.rules.of(direction).best(asked, sets) else {
-                continue;
-            };
-            let found = Allowed {
+        let mut allowing = self.groups.iter().filter_map(|group| {
+            Some(Allowed {
                 group,
-                by,
+                by: group.rules.rules.of(direction).best(asked, sets)?,
                 agreed: true,
-            };
-            best = Some(match best {
-                None => found,
-                Some(best) => best.and(found, direction),
-            });
-        }
-        best
+            })
+        });
+        let first = allowing.next()?;
+        Some(allowing.fold(first, |best, found| best.and(found, direction)))
     }
 }
 

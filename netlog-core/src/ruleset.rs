@@ -28,6 +28,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 
 use foldhash::fast::FixedState;
 use netlog_packet::{Fragment, MacAddr, Network, Summary, Transport};
@@ -901,25 +902,25 @@ impl RuleIndex {
 /// A rule that allows a packet. Within a group the greatest is the most specific.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Match(
-    /// The length of the remote prefix by which it does (32 bits), and the rule's position,
-    /// inverted (32): one number, because many are compared.
-    u64,
+    /// From the highest bits: the length of the remote prefix by which it does (31), the rule's
+    /// position, inverted (32), and a one. One number, because many are compared.
+    NonZeroU64,
 );
 
 impl Match {
     fn new(length: u8, rule: u32) -> Self {
-        Self(u64::from(length) << 32 | u64::from(!rule))
+        Self(NonZeroU64::MIN | u64::from(length) << 33 | u64::from(!rule) << 1)
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "the length is cut out")]
     const fn length(self) -> u8 {
-        (self.0 >> 32) as u8
+        (self.0.get() >> 33) as u8
     }
 
     /// The rule's position.
     #[expect(clippy::cast_possible_truncation, reason = "the position is cut out")]
     pub(crate) const fn rule(self) -> u32 {
-        !(self.0 as u32)
+        !((self.0.get() >> 1) as u32)
     }
 }
 

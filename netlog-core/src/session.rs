@@ -200,13 +200,14 @@ impl SessionTable {
     }
 
     /// Where the table keeps a session, or would keep it.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "the place goes to the caller in registers"
+    )]
+    #[inline(always)]
     pub fn place(&self, key: &SessionKey) -> Place {
-        let [mark, hash] = self.seeds.each_ref().map(|seeds| {
-            let mut hasher = FoldHasher::with_seed(self.seed, seeds);
-            key.hash(&mut hasher);
-            hasher.finish()
-        });
+        let [one, other] = &*self.seeds;
+        let (mark, hash) = (self.hash(key, one), self.hash(key, other));
         #[expect(
             clippy::cast_possible_truncation,
             reason = "any bits of the hash will do"
@@ -219,6 +220,14 @@ impl SessionTable {
             slot: key.slot(),
             direction: key.direction(),
         }
+    }
+
+    #[expect(clippy::inline_always, reason = "as of what calls it")]
+    #[inline(always)]
+    fn hash(&self, key: &SessionKey, seeds: &SharedSeed) -> u64 {
+        let mut hasher = FoldHasher::with_seed(self.seed, seeds);
+        key.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// Reads what [`see`](Self::see) will look at first for each of these sessions. It changes

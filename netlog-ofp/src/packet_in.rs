@@ -447,7 +447,7 @@ impl<'a> Metadata<'a> {
                     word::CT_STATE => metadata.ct_state = Some(value),
                     word::CT_MARK => metadata.ct_mark = Some(value),
                     _ => {
-                        rest = metadata.parse_field(rest)?;
+                        (metadata, rest) = metadata.with_field(rest)?;
                         continue;
                     }
                 }
@@ -455,13 +455,14 @@ impl<'a> Metadata<'a> {
             } else if rest.is_empty() {
                 return Ok(metadata);
             } else {
-                rest = metadata.parse_field(rest)?;
+                (metadata, rest) = metadata.with_field(rest)?;
             }
         }
     }
 
-    /// Takes one field of any length off, and returns what is left.
-    fn parse_field(&mut self, fields: &'a [u8]) -> Result<&'a [u8], DecodeError> {
+    /// Takes one field of any length off, and returns what is left. By value, so that what is known
+    /// is in memory only where such a field comes.
+    fn with_field(mut self, fields: &'a [u8]) -> Result<(Self, &'a [u8]), DecodeError> {
         let (oxm, rest) =
             RawOxm::split(fields).ok_or_else(|| truncated("oxm", fields.len() + 1, fields))?;
         match oxm.field() {
@@ -474,7 +475,7 @@ impl<'a> Metadata<'a> {
             Field::CT_MARK => self.ct_mark = Some(u32_of(oxm)?),
             _ => {}
         }
-        Ok(rest)
+        Ok((self, rest))
     }
 
     /// All fields as they came.

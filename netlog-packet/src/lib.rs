@@ -190,20 +190,30 @@ impl<'a> Packet<'a> {
     }
 
     /// What rules and sessions look at.
-    #[inline]
     pub fn summary(&self) -> Summary {
         Summary::of(self.frame)
+    }
+
+    /// Hands the [summary](Self::summary) to `see`. What `see` works out of the facts of the most
+    /// common packets at once takes them from registers: a summary that is kept and then read
+    /// takes longer to read than to make.
+    #[inline(always)]
+    pub fn see_summary<R>(&self, see: impl FnOnce(Summary) -> R) -> R {
+        Summary::see(self.frame, see)
     }
 
     /// Appends Neutron's text of the frame, as it is after `pkt=`: one line of
     /// printable ASCII, empty for a frame of zeros.
     pub fn write_text(&self, payload: Payload, out: &mut impl Append) {
-        out.append_with(TEXT_BYTES, |room| self.write_text_in(payload, room));
+        out.append_with(TEXT_BYTES, |room| {
+            *room = self.write_text_in(payload, room.take());
+        });
     }
 
-    /// As [`write_text`](Self::write_text), into room that is there.
-    pub fn write_text_in(&self, payload: Payload, room: &mut Room<'_>) {
-        let mut text = Text::new(room.take(), payload);
+    /// As [`write_text`](Self::write_text), into room that is there, which comes back as it is
+    /// then: in registers, as it went in.
+    pub fn write_text_in<'r>(&self, payload: Payload, room: Room<'r>) -> Room<'r> {
+        let mut text = Text::new(room, payload);
         let mut headers = self.headers();
         let mut comma = Comma::default();
         while headers
@@ -222,7 +232,7 @@ impl<'a> Packet<'a> {
             comma.before_item(&mut text);
             text.bytes("", headers.rest);
         }
-        *room = text.into_room();
+        text.into_room()
     }
 
     fn decoded(&self) -> Headers<'a> {

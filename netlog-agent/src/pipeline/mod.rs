@@ -172,11 +172,9 @@ impl Pipeline {
 
     /// Takes a packet-in into the group, and works the group off when it is full.
     pub fn packet_in<'a>(&mut self, message: &PacketIn<'a>, group: &mut Group<'a>) {
-        if let Some(arrival) = self.decode(message) {
-            group.0.push(arrival);
-            if group.0.is_full() {
-                self.work_off(group);
-            }
+        self.decode(message, group);
+        if group.0.is_full() {
+            self.work_off(group);
         }
     }
 
@@ -193,14 +191,14 @@ impl Pipeline {
         }
     }
 
-    /// Reads a packet-in, and works out which session it will be asked for; `None` for one of an
-    /// unknown flow.
-    fn decode<'a>(&self, message: &PacketIn<'a>) -> Option<Arrival<'a>> {
+    /// Reads a packet-in into the group, and works out which session it will be asked for. One of
+    /// an unknown flow is counted only.
+    fn decode<'a>(&self, message: &PacketIn<'a>, Group(arrivals): &mut Group<'a>) {
         let ledger = &*self.ledger;
         ledger.received.add(1);
         let Some(cookie) = Cookie::from_bits(message.cookie) else {
             ledger.unknown_flow.add(1);
-            return None;
+            return;
         };
         let seen = Observation {
             cookie,
@@ -214,15 +212,19 @@ impl Pipeline {
             ct_mark: message.metadata.ct_mark,
         };
         let packet = Packet::decode(message.data);
-        let summary = packet.summary();
-        let direction = cookie.kind.accepts();
-        let key = direction.and_then(|of| SessionKey::new(cookie.slot, of, &summary));
-        Some(Arrival {
-            seen,
-            packet,
-            summary,
-            place: key.map(|key| self.sessions.place(&key)),
-        })
+        packet.see_summary(
+            #[inline(always)]
+            |summary| {
+                let direction = cookie.kind.accepts();
+                let key = direction.and_then(|of| SessionKey::new(cookie.slot, of, &summary));
+                arrivals.push(Arrival {
+                    seen,
+                    packet,
+                    summary,
+                    place: key.map(|key| self.sessions.place(&key)),
+                });
+            },
+        );
     }
 
     /// Takes one packet-in.

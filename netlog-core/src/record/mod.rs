@@ -327,12 +327,12 @@ impl Recorder {
         let payload = self.format.payload;
         match self.format.layout {
             Layout::Text => {
-                packet.write_text_in(payload, &mut out);
+                out = packet.write_text_in(payload, out);
                 out.put("\n");
             }
             Layout::Neutron => {
                 out.put("pkt=");
-                packet.write_text_in(payload, &mut out);
+                out = packet.write_text_in(payload, out);
                 out.put("\n");
             }
             Layout::Json => json::packet(packet, payload, &mut out),
