@@ -10,6 +10,7 @@ use std::{env, fs, thread};
 
 use clap::ValueEnum;
 use netlog_agent::clock;
+use netlog_agent::pipeline::SINK_QUEUE;
 use netlog_agent::switch::{Event, Priority, Switch};
 use netlog_core::flow::FlowProfile;
 use netlog_core::ledger::Ledger;
@@ -23,9 +24,6 @@ use crate::name;
 use crate::site;
 use crate::stages::format;
 use crate::stream::{Mix, Stream};
-
-/// Batches that wait for the sink at most, as in the agent.
-const SINK_QUEUE: usize = 64;
 
 /// How often the ledger is looked at for the end.
 const POLL: Duration = Duration::from_millis(5);

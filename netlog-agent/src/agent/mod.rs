@@ -40,13 +40,10 @@ use crate::ledger::{self, Bookkeeper, Books};
 use crate::limits::{HostLimits, Setting};
 use crate::metrics::Metrics;
 use crate::ovsdb;
-use crate::pipeline::{self, EventAccounts, Pipeline};
+use crate::pipeline::{self, EventAccounts, Pipeline, SINK_QUEUE};
 use crate::reload::{WatchError, Watcher};
 use crate::store::{Store, StoreError};
 use crate::switch::{Priority, Switch};
-
-/// Batches that wait for the sink at most: 16 MiB.
-const SINK_QUEUE: usize = 64;
 
 /// Entries that wait to be written to the audit log at most.
 const AUDIT_QUEUE: usize = 1024;

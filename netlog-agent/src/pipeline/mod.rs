@@ -23,8 +23,12 @@ use netlog_sink::{Accounts, Batch, Fate, Handle, Settled};
 use crate::clock::LocalClock;
 
 /// A batch goes to the sink at the latest when it holds this many bytes. Each wakes the sink's
-/// thread, which costs more than what smaller ones save of the caches.
-const BATCH_BYTES: usize = 256 * 1024;
+/// thread, and a file system takes many bytes at once for less: that is more than what smaller ones
+/// save of the caches.
+const BATCH_BYTES: usize = 512 * 1024;
+
+/// Batches that wait for a sink at most: 16 MiB.
+pub const SINK_QUEUE: usize = 32;
 
 /// A batch goes to the sink at the latest this long after its first record.
 const BATCH_AGE: Duration = Duration::from_millis(50);
