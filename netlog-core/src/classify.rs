@@ -703,18 +703,21 @@ impl Tables {
     ///
     /// A processor looks some two hundred instructions ahead, so that only loops of a few do that.
     pub fn fetch<'a>(&self, packets: impl Iterator<Item = (&'a Observation, &'a Summary)> + Clone) {
-        for (seen, _) in packets.clone() {
-            black_box(self.ports.get(seen.cookie.slot).map(|port| port.ofport));
-            black_box(self.ports.at(seen.in_port).map(|port| port.ofport));
+        let mut owners = [None; Self::GROUP];
+        for ((seen, _), owner) in packets.clone().zip(&mut owners) {
+            *owner = self.ports.get(seen.cookie.slot);
         }
         for (seen, _) in packets.clone() {
-            if let Some(owner) = self.ports.get(seen.cookie.slot) {
+            black_box(self.ports.at(seen.in_port).map(|port| port.ofport));
+        }
+        for ((seen, _), owner) in packets.clone().zip(&owners) {
+            if let Some(owner) = owner {
                 black_box(owner.counters.received(seen.cookie.kind).get());
             }
         }
         let mut late = [None; Self::GROUP];
-        for ((seen, packet), late) in packets.zip(&mut late) {
-            *late = self.ports.get(seen.cookie.slot).and_then(|owner| {
+        for (((seen, packet), owner), late) in packets.zip(owners).zip(&mut late) {
+            *late = owner.and_then(|owner| {
                 let direction = seen.cookie.kind.accepts()?;
                 let group = owner.class.groups.first()?;
                 group.rules.rules.of(direction).late(packet, direction)

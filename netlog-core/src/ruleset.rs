@@ -47,6 +47,8 @@ trait Address: Copy + Ord + Hash + Default {
     fn network(self, length: u8) -> Self;
     /// How many leading bits the two have in common.
     fn common_bits(self, other: Self) -> u32;
+    /// What it has in common with 63 neighbours, and which of them it is, as one bit.
+    fn in_row(self) -> (Self, u64);
     /// The addresses of this family in a set.
     fn of_set(set: &AddressSet) -> &FamilySet<Self>;
 }
@@ -67,6 +69,10 @@ impl Address for u32 {
 
     fn common_bits(self, other: Self) -> u32 {
         (self ^ other).leading_zeros()
+    }
+
+    fn in_row(self) -> (Self, u64) {
+        (self >> 6, 1 << (self & 63))
     }
 
     fn of_set(set: &AddressSet) -> &FamilySet<Self> {
@@ -92,6 +98,10 @@ impl Address for u128 {
         (self ^ other).leading_zeros()
     }
 
+    fn in_row(self) -> (Self, u64) {
+        (self >> 6, 1 << (self & 63))
+    }
+
     fn of_set(set: &AddressSet) -> &FamilySet<Self> {
         &set.v6
     }
@@ -107,7 +117,10 @@ pub struct AddressSet {
 /// The addresses of one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct FamilySet<A: Address> {
-    /// The networks of each prefix length, longest first.
+    /// Single addresses: which of 64 in a row are there, by what they have in common. Members of a
+    /// group are neighbours, so that caches hold those of ten thousand.
+    single: HashMap<A, u64, FixedState>,
+    /// The networks of each shorter prefix length, longest first.
     lengths: Vec<(u8, HashSet<A, FixedState>)>,
     /// Members that may use any address, told by their hardware address.
     by_mac: HashSet<MacAddr, FixedState>,
@@ -174,6 +187,7 @@ impl FromIterator<IpPrefix> for AddressSet {
 impl<A: Address> Default for FamilySet<A> {
     fn default() -> Self {
         Self {
+            single: HashMap::default(),
             lengths: Vec::new(),
             by_mac: HashSet::default(),
         }
@@ -182,6 +196,11 @@ impl<A: Address> Default for FamilySet<A> {
 
 impl<A: Address> FamilySet<A> {
     fn insert(&mut self, network: A, length: u8) {
+        if length == A::FAMILY.bits() {
+            let (row, bit) = network.in_row();
+            *self.single.entry(row).or_default() |= bit;
+            return;
+        }
         let key = |(length, _): &(u8, _)| Reverse(*length);
         let at = match self.lengths.binary_search_by_key(&Reverse(length), key) {
             Ok(at) => at,
@@ -194,6 +213,10 @@ impl<A: Address> FamilySet<A> {
     }
 
     fn longest_match(&self, address: A) -> Option<u8> {
+        let (row, bit) = address.in_row();
+        if self.single.get(&row).is_some_and(|there| there & bit != 0) {
+            return Some(A::FAMILY.bits());
+        }
         self.lengths
             .iter()
             .find(|(length, networks)| networks.contains(&address.network(*length)))
