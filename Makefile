@@ -1,6 +1,6 @@
 # What a user or developer runs. `make demo` and `make test` come first.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint doc bench instructions instructions-update prerequisites
+.PHONY: help demo test lint doc release bench instructions instructions-update prerequisites
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
@@ -24,8 +24,11 @@ lint: ## Check formatting, lints and documentation
 doc: ## Build the documentation of all crates
 	cargo doc --workspace --no-deps --locked
 
-bench: ## Measure the data path beside its stages and the C floor, where there is its source
-	cargo run --release --quiet --package netlog-benches --locked -- table
+release: ## Build the programs that operators run, with profile-guided optimisation
+	@scripts/release
+
+bench: release ## Measure the data path beside its stages and the C floor, where there is its source
+	target/pgo/netlog-bench table
 
 instructions: prerequisites ## Compare instructions a record with those kept (docs/performance.md)
 	cargo run --release --quiet --package netlog-benches --locked -- instructions

@@ -1,7 +1,7 @@
-//! The real agent against a real ovs-vswitchd that sends all the packet-ins it can.
+//! The agent that operators run against a real ovs-vswitchd that sends all the packet-ins it can.
 //!
 //! ```sh
-//! cargo build --release --package netlog-agent --package netlog-cli
+//! make release
 //! cargo bench --package netlog-benches --bench ceiling -- 300000
 //! ```
 //!
@@ -12,10 +12,14 @@
 
 use std::error::Error;
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use netlog_lab::frames::Ends;
 use netlog_lab::{Agent, Family, LIMIT, Lab, LabError, Options, host, until};
+
+/// What `make release` builds.
+const AGENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/pgo/netlog-agent");
 
 /// Packets that are sent at once.
 const CHUNK: usize = 2_000;
@@ -34,7 +38,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let packets: usize = netlog_benches::argument().unwrap_or(300_000);
-    let lab = Lab::start(&Options::default())?;
+    let program = fs::canonicalize(AGENT)
+        .map_err(|error| format!("{AGENT}: {error}; run `make release` first"))?;
+    println!("{}", program.display());
+    let lab = Lab::start(&Options {
+        programs: program.parent().map(Path::to_owned),
+        ..Options::default()
+    })?;
     let agent = Agent::start(&lab, "")?;
     let log = ["log", "create", "--resource-type", "security_group", "All"];
     agent.netlog_ok(&log)?;

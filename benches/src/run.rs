@@ -122,8 +122,11 @@ impl Run {
     pub fn measure(&self) -> Result<Outcome, Box<dyn Error>> {
         let directory = tempfile::tempdir()?;
         let socket = directory.path().join("mgmt");
-        let peer = self.start_switch(&socket)?;
+        let mut peer = self.start_switch(&socket)?;
         while !socket.exists() {
+            if let Some(status) = peer.0.try_wait()? {
+                return Err(format!("the switch ended with {status}").into());
+            }
             thread::sleep(POLL);
         }
 
@@ -174,7 +177,8 @@ impl Run {
         let cpu = cpu_time().saturating_sub(cpu);
         let wall = clock::monotonic().saturating_sub(wall);
         worker.close(PATIENCE)?;
-        drop(peer);
+        // It ends by itself now; killed it would leave half a profile (scripts/release).
+        peer.0.wait()?;
 
         let counts = counters.read();
         let records = self.load.records as f64;

@@ -121,7 +121,7 @@ impl<'a> Agent<'a> {
     }
 
     fn spawn(lab: &Lab, directory: &Path, disk: Option<&'static str>) -> Result<Process, LabError> {
-        let agent = program("netlog-agent")?;
+        let agent = lab.program("netlog-agent")?;
         let disk_at = directory.join("disk");
         if disk.is_some() {
             fs::create_dir_all(&disk_at).attempt(|| format!("make {}", disk_at.display()))?;
@@ -214,7 +214,7 @@ impl<'a> Agent<'a> {
     /// The `netlog` command, set up for this agent: its caller is an administrator who works for
     /// the project of vm1 and vm2.
     pub fn netlog(&self) -> Result<Command, LabError> {
-        let mut command = Command::new(program("netlog")?);
+        let mut command = Command::new(self.lab.program("netlog")?);
         command.env(
             "NETLOG_ENDPOINT",
             format!("unix:{}", self.file("api.sock").display()),

@@ -121,6 +121,9 @@ pub struct Options {
     pub pipeline: bool,
     /// The site. Default: the [first](FIRST).
     pub topology: &'static Topology,
+    /// The directory of the agent and the `netlog` command. Default: that of the [program] which
+    /// is running.
+    pub programs: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -129,6 +132,7 @@ impl Default for Options {
             parent: env::temp_dir(),
             pipeline: true,
             topology: &FIRST,
+            programs: None,
         }
     }
 }
@@ -138,6 +142,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Lab {
     site: Site,
+    programs: Option<PathBuf>,
     janitor: Arc<Janitor>,
     ovsdb_server: Mutex<Process>,
     vswitchd: Mutex<Process>,
@@ -159,6 +164,7 @@ impl Lab {
         match Self::bring_up(&site, &janitor, options) {
             Ok((ovsdb_server, vswitchd)) => Ok(Self {
                 site,
+                programs: options.programs.clone(),
                 janitor,
                 ovsdb_server: Mutex::new(ovsdb_server),
                 vswitchd: Mutex::new(vswitchd),
@@ -210,6 +216,14 @@ impl Lab {
     /// Ends the lab, and makes sure that nothing of it is left.
     pub fn stop(self) -> Result<(), LabError> {
         self.janitor.finish()
+    }
+
+    /// The agent or the `netlog` command.
+    fn program(&self, name: &str) -> Result<PathBuf, LabError> {
+        match &self.programs {
+            Some(directory) => Ok(directory.join(name)),
+            None => program(name),
+        }
     }
 
     /// Starts a program that belongs to the lab: it ends with the lab at the
