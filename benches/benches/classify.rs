@@ -237,7 +237,7 @@ fn measure(c: &mut Criterion, group: &str, size: Size, count: u32) {
                 let group = groups.next().expect("a cycle does not end");
                 world
                     .tables
-                    .fetch(group.iter().map(|(seen, packet)| (seen, packet)));
+                    .prefetch(group.iter().map(|(seen, packet)| (seen, packet)));
                 for (seen, packet) in group {
                     let classified = world.tables.classify(seen, packet, &mut scratch, |event| {
                         black_box(event.prefix);

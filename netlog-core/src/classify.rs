@@ -17,7 +17,6 @@ mod ports;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::hint::black_box;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -30,6 +29,7 @@ use crate::inventory::{Inventory, Port};
 use crate::ledger::audience::{Audience, Audiences};
 use crate::ledger::{Account, Counter, EventCounters, Ledger, PortCounters};
 use crate::plan::{AcceptScope, LogLimits, Plan, PortPlan};
+use crate::prefetch::prefetch;
 use crate::record::{Action, Format, Prefix, Reason, Scope, Verdict, port_text};
 use crate::rule::Direction;
 use crate::ruleset::{
@@ -697,34 +697,28 @@ impl Tables {
     /// at once.
     pub const GROUP: usize = 16;
 
-    /// Reads what [`classify`](Self::classify) will have to wait for with each of these, a
-    /// [`GROUP`](Self::GROUP) of them at most. It changes nothing but the processor's caches: reads
-    /// that do not wait for each other take little more time together than one alone.
-    ///
-    /// A processor looks some two hundred instructions ahead, so that only loops of a few do that.
-    pub fn fetch<'a>(&self, packets: impl Iterator<Item = (&'a Observation, &'a Summary)> + Clone) {
-        let mut owners = [None; Self::GROUP];
-        for ((seen, _), owner) in packets.clone().zip(&mut owners) {
-            *owner = self.ports.get(seen.cookie.slot);
-        }
+    /// Has the processor fetch what [`classify`](Self::classify) will have to wait for with each of
+    /// these, a [`GROUP`](Self::GROUP) of them at most.
+    pub fn prefetch<'a>(
+        &self,
+        packets: impl Iterator<Item = (&'a Observation, &'a Summary)> + Clone,
+    ) {
         for (seen, _) in packets.clone() {
-            black_box(self.ports.at(seen.in_port).map(|port| port.ofport));
+            self.ports.prefetch(seen.cookie.slot, seen.in_port);
         }
-        for ((seen, _), owner) in packets.clone().zip(&owners) {
-            if let Some(owner) = owner {
-                black_box(owner.counters.received(seen.cookie.kind).get());
-            }
-        }
-        let mut late = [None; Self::GROUP];
-        for (((seen, packet), owner), late) in packets.zip(owners).zip(&mut late) {
-            *late = owner.and_then(|owner| {
-                let direction = seen.cookie.kind.accepts()?;
+        // Where all else is, the port says.
+        for (seen, packet) in packets {
+            let Some(owner) = self.ports.get(seen.cookie.slot) else {
+                continue;
+            };
+            prefetch(owner.counters.received(seen.cookie.kind));
+            let late = seen.cookie.kind.accepts().and_then(|direction| {
                 let group = owner.class.groups.first()?;
                 group.rules.rules.of(direction).late(packet, direction)
             });
-        }
-        for late in late.into_iter().flatten() {
-            black_box(*late);
+            if let Some(late) = late {
+                prefetch(late);
+            }
         }
     }
 

@@ -59,6 +59,7 @@ pub mod ledger;
 pub mod log;
 pub mod plan;
 pub mod policy;
+mod prefetch;
 pub mod prefix;
 mod python;
 pub mod record;

@@ -44,6 +44,7 @@ use foldhash::quality::FoldHasher;
 use netlog_packet::{Network, Summary, Transport};
 
 use crate::flow::Slot;
+use crate::prefetch::prefetch;
 use crate::rule::Direction;
 
 /// Flag of the TCP header that opens a session (RFC 9293, section 3.1).
@@ -230,15 +231,13 @@ impl SessionTable {
         hasher.finish()
     }
 
-    /// Reads what [`see`](Self::see) will look at first for each of these sessions. It changes
-    /// nothing but the processor's caches: reads that do not wait for each other take little more
-    /// time together than one alone. Places are those of this table.
+    /// Has the processor fetch what [`see_at`](Self::see_at) will look at, if it is told soon enough
+    /// before. The place is one of this table.
     #[inline]
-    pub fn fetch<'a>(&self, places: impl Iterator<Item = &'a Place>) {
-        for place in places {
-            let set = &self.sets[place.set];
-            black_box((set.marks[0], set.tags[0]));
-        }
+    pub fn prefetch(&self, place: &Place) {
+        let set = &self.sets[place.set];
+        prefetch(&set.marks);
+        prefetch(&set.tags);
     }
 
     /// Looks a session up and remembers it as seen at `now`, a time since any fixed moment.

@@ -69,8 +69,8 @@ struct Arrival<'a> {
 
 /// Packet-ins of one read, in the order in which they came, that are worked on together.
 ///
-/// What has to be looked up for them is read before any is worked on, so that the processor fetches
-/// for all of them at once what its caches do not hold.
+/// The processor is told what will be looked up before any is worked on, so that it fetches for all
+/// of them at once what its caches do not hold.
 #[derive(Default)]
 pub struct Group<'a>(ArrayVec<Arrival<'a>, { Tables::GROUP }>);
 
@@ -187,9 +187,7 @@ impl Pipeline {
         let Group(arrivals) = group;
         let tables = &Arc::clone(self.tables.load());
         self.drift.tables(tables, self.now);
-        tables.fetch(arrivals.iter().map(|it| (&it.seen, &it.summary)));
-        let places = arrivals.iter().filter_map(|arrival| arrival.place.as_ref());
-        self.sessions.fetch(places);
+        tables.prefetch(arrivals.iter().map(|it| (&it.seen, &it.summary)));
         for arrival in arrivals.drain(..) {
             self.take(&arrival, tables);
         }
@@ -221,11 +219,15 @@ impl Pipeline {
             |summary| {
                 let direction = cookie.kind.accepts();
                 let key = direction.and_then(|of| SessionKey::new(cookie.slot, of, &summary));
+                let place = key.map(|key| self.sessions.place(&key));
+                if let Some(place) = &place {
+                    self.sessions.prefetch(place);
+                }
                 arrivals.push(Arrival {
                     seen,
                     packet,
                     summary,
-                    place: key.map(|key| self.sessions.place(&key)),
+                    place,
                 });
             },
         );

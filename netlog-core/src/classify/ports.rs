@@ -13,6 +13,7 @@ use super::PortClass;
 use crate::flow::{AttachedPort, Slot};
 use crate::ledger::PortCounters;
 use crate::plan::PortPlan;
+use crate::prefetch::prefetch;
 use crate::record::PortText;
 
 /// One logged port. What an event needs of it comes first and fills one cache line.
@@ -68,15 +69,32 @@ impl Ports {
     /// The port with this slot.
     #[inline]
     pub(super) fn get(&self, slot: Slot) -> Option<&PortTable> {
-        let slot = slot as usize;
-        let block = self.blocks.get(slot / BLOCK)?.as_ref()?;
-        block.0[slot % BLOCK].as_ref()
+        self.seat(slot)?.as_ref()
     }
 
     /// The port at this ofport.
     #[inline]
     pub(super) fn at(&self, ofport: u32) -> Option<&PortTable> {
         self.get(*self.at.get(ofport as usize)?)
+    }
+
+    /// Has the processor fetch the ports with this slot and at this ofport.
+    #[inline]
+    pub(super) fn prefetch(&self, slot: Slot, ofport: u32) {
+        let at = self.at.get(ofport as usize);
+        for slot in at.into_iter().chain([&slot]) {
+            if let Some(seat) = self.seat(*slot) {
+                prefetch(seat);
+            }
+        }
+    }
+
+    /// Where a port with this slot is.
+    #[inline]
+    fn seat(&self, slot: Slot) -> Option<&Option<PortTable>> {
+        let slot = slot as usize;
+        let block = self.blocks.get(slot / BLOCK)?.as_ref()?;
+        Some(&block.0[slot % BLOCK])
     }
 
     /// Every port, in the order of slots.
