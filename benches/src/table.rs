@@ -24,7 +24,7 @@ pub struct Plan {
     #[arg(long, default_value_t = 5)]
     pub rounds: usize,
     /// Records in a run.
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 300_000)]
     pub records: u64,
     /// Where the source of the C floor is.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/bench"))]
