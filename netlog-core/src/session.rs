@@ -287,8 +287,9 @@ impl Set {
     fn victim(&self, newcomer: u16, now: u32) -> usize {
         let mut shares = self.slots.map(|slot| u16::from(slot == newcomer));
         for other in self.slots {
-            // Not shown to the compiler, which would see that each pair is compared twice, and
-            // compare 28 pairs one by one where all entries can be compared at once.
+            // Not shown to the compiler, nor what comes of it, which would see that each pair is
+            // compared twice, and compare 28 pairs one by one where all entries can be compared at
+            // once.
             let other = black_box(other);
             for (share, slot) in shares.iter_mut().zip(self.slots) {
                 *share += u16::from(slot == other);
