@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use netlog_agent::clock;
-use netlog_agent::pipeline::Group;
 use netlog_core::classify::{Observation, Scratch};
 use netlog_core::flow::Cookie;
 use netlog_core::ledger::Ledger;
@@ -302,7 +301,7 @@ fn pipeline(input: Input, ports: u32, layout: Layout) -> Result<Work, Box<dyn Er
     let mut work = pieces(input.stream, true, move |bytes| {
         let now = clock::monotonic();
         pipeline.begin(now);
-        let mut group = Group::default();
+        let mut group = pipeline.group();
         let handled = connection.handle_input(bytes, now, &mut |packet| {
             pipeline.packet_in(&packet, &mut group);
         });

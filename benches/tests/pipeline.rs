@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, iter};
 
-use netlog_agent::pipeline::Group;
 use netlog_benches::site;
 use netlog_benches::stream::{Mix, Stream};
 use netlog_core::ledger::{Ledger, Totals};
@@ -41,7 +40,7 @@ fn records(
     let mut pipeline = site::pipeline(PORTS, format, &ledger, worker.handle())?;
     for packets in packets.chunks(read) {
         pipeline.begin(Duration::ZERO);
-        let mut group = Group::default();
+        let mut group = pipeline.group();
         for packet in packets {
             pipeline.packet_in(packet, &mut group);
         }

@@ -697,16 +697,18 @@ impl Tables {
     /// at once.
     pub const GROUP: usize = 16;
 
+    /// Has the processor fetch the ports that a packet-in is about: the one whose log flow it reached,
+    /// and the one where it came in.
+    pub fn prefetch_ports(&self, slot: Slot, in_port: u32) {
+        self.ports.prefetch(slot, in_port);
+    }
+
     /// Has the processor fetch what [`classify`](Self::classify) will have to wait for with each of
     /// these, a [`GROUP`](Self::GROUP) of them at most.
     pub fn prefetch<'a>(
         &self,
-        packets: impl Iterator<Item = (&'a Observation, &'a Summary)> + Clone,
+        packets: impl Iterator<Item = (&'a Observation, &'a Summary)>,
     ) {
-        for (seen, _) in packets.clone() {
-            self.ports.prefetch(seen.cookie.slot, seen.in_port);
-        }
-        // Where all else is, the port says.
         for (seen, packet) in packets {
             let Some(owner) = self.ports.get(seen.cookie.slot) else {
                 continue;

@@ -5,7 +5,12 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FallocateFlags, fallocate, fstatfs};
+
 use crate::{Batch, Sink, SinkError};
+
+/// From so many bytes on, a write is told to the file system before.
+const LARGE: usize = 256 * 1024;
 
 /// Appends to a file, and follows its path when the file is renamed or removed.
 ///
@@ -16,11 +21,22 @@ use crate::{Batch, Sink, SinkError};
 ///
 /// A failed write can leave a part of a line in the file, and so can a crash. The next line then
 /// starts with a newline, so that only the torn one is spoilt, and it is written again whole.
+///
+/// ext4 reserves disk space block by block while it takes a write. Where much is written at once, all
+/// of its blocks are allocated before, which costs less; no more is allocated than is written.
 #[derive(Debug)]
 pub struct FileSink {
     path: PathBuf,
+    open: OpenFile,
+}
+
+/// The file that is written to.
+#[derive(Debug)]
+struct OpenFile {
     file: File,
     identity: Identity,
+    /// Whether it is worth it to allocate blocks for a large write.
+    allocates: bool,
     /// Whether the file ends in the middle of a line.
     torn: bool,
 }
@@ -48,15 +64,8 @@ impl FileSink {
     /// [`SinkError::Open`] when that fails; directories are not created.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, SinkError> {
         let path = path.into();
-        match Self::try_open(&path) {
-            Ok((file, identity, torn)) => Ok(Self {
-                path,
-                file,
-                identity,
-                torn,
-            }),
-            Err(source) => Err(SinkError::Open { path, source }),
-        }
+        let open = OpenFile::open(&path)?;
+        Ok(Self { path, open })
     }
 
     /// The path it was opened with.
@@ -64,23 +73,36 @@ impl FileSink {
         &self.path
     }
 
-    fn try_open(path: &Path) -> io::Result<(File, Identity, bool)> {
+    /// Opens the path anew if it no longer names the open file.
+    fn follow(&mut self) -> Result<(), SinkError> {
+        match fs::metadata(&self.path) {
+            Ok(metadata) if Identity::of(&metadata) == self.open.identity => Ok(()),
+            _ => self.reopen(),
+        }
+    }
+}
+
+impl OpenFile {
+    fn open(path: &Path) -> Result<Self, SinkError> {
+        Self::try_open(path).map_err(|source| SinkError::Open {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    fn try_open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new()
             .append(true)
             .create(true)
             .mode(0o640)
             .open(path)?;
         let metadata = file.metadata()?;
-        let torn = metadata.is_file() && ends_torn(path, metadata.len());
-        Ok((file, Identity::of(&metadata), torn))
-    }
-
-    /// Opens the path anew if it no longer names the open file.
-    fn follow(&mut self) -> Result<(), SinkError> {
-        match fs::metadata(&self.path) {
-            Ok(metadata) if Identity::of(&metadata) == self.identity => Ok(()),
-            _ => self.reopen(),
-        }
+        Ok(Self {
+            identity: Identity::of(&metadata),
+            allocates: metadata.is_file() && is_ext4(&file),
+            torn: metadata.is_file() && ends_torn(path, metadata.len()),
+            file,
+        })
     }
 
     fn append(&mut self, batch: &mut Batch) -> io::Result<()> {
@@ -91,6 +113,9 @@ impl FileSink {
             }
             self.torn = false;
         }
+        if self.allocates && batch.rest().len() >= LARGE {
+            self.allocate(batch.rest().len());
+        }
         let result = deliver(&mut self.file, batch);
         self.torn = batch.is_torn();
         if self.torn && batch.rest().starts_with(b"\n") {
@@ -98,6 +123,19 @@ impl FileSink {
             batch.advance(1);
         }
         result
+    }
+
+    /// Allocates the blocks of the next so many bytes, and leaves the size of the file as it is. Where
+    /// that fails, the write will tell.
+    fn allocate(&self, bytes: usize) {
+        if let Ok(metadata) = self.file.metadata() {
+            let _ = fallocate(
+                &self.file,
+                FallocateFlags::KEEP_SIZE,
+                metadata.len(),
+                bytes as u64,
+            );
+        }
     }
 }
 
@@ -108,19 +146,14 @@ impl Sink for FileSink {
 
     fn write(&mut self, batch: &mut Batch) -> Result<(), SinkError> {
         self.follow()?;
-        self.append(batch).map_err(|source| SinkError::Write {
+        self.open.append(batch).map_err(|source| SinkError::Write {
             path: self.path.clone(),
             source,
         })
     }
 
     fn reopen(&mut self) -> Result<(), SinkError> {
-        let (file, identity, torn) =
-            Self::try_open(&self.path).map_err(|source| SinkError::Open {
-                path: self.path.clone(),
-                source,
-            })?;
-        (self.file, self.identity, self.torn) = (file, identity, torn);
+        self.open = OpenFile::open(&self.path)?;
         Ok(())
     }
 }
@@ -140,6 +173,11 @@ fn deliver(file: &mut impl Write, batch: &mut Batch) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a file is on ext4, by its number in statfs(2), which ext2 and ext3 share.
+fn is_ext4(file: &File) -> bool {
+    fstatfs(file).is_ok_and(|file_system| file_system.f_type == 0xef53)
 }
 
 /// Whether a file of `len` bytes ends in the middle of a line. One that may be written and not

@@ -6,7 +6,7 @@
 )]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -174,6 +174,33 @@ fn a_full_disk_fails_records_by_reason_and_recovers() {
          free space on its file system"
     );
     worker.close(SOON).unwrap();
+}
+
+#[test]
+fn large_batches_are_written_whole_and_take_no_more_of_the_disk_than_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let mut sink = FileSink::open(&path).unwrap();
+    let mut expected = String::new();
+    for round in 0..4 {
+        let lines: Vec<String> = (0..7_001)
+            .map(|line| format!("{round} {line:0>99}"))
+            .collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let mut batch = batch(&lines);
+        assert!(batch.bytes().len() > 512 * 1024);
+        expected.push_str(str::from_utf8(batch.bytes()).unwrap());
+        sink.write(&mut batch).unwrap();
+        assert_eq!(batch.rest_records(), 0);
+    }
+    assert!(read(&path) == expected, "every line once, in order");
+    let metadata = fs::metadata(&path).unwrap();
+    let taken = metadata.blocks() * 512;
+    assert!(
+        taken <= metadata.len() + 64 * 1024,
+        "{taken} bytes of the disk for {}",
+        metadata.len()
+    );
 }
 
 #[test]

@@ -25,10 +25,10 @@ use crate::clock::LocalClock;
 /// A batch goes to the sink at the latest when it holds this many bytes. Each wakes the sink's
 /// thread, and a file system takes many bytes at once for less: that is more than what smaller ones
 /// save of the caches.
-const BATCH_BYTES: usize = 512 * 1024;
+const BATCH_BYTES: usize = 1024 * 1024;
 
 /// Batches that wait for a sink at most: 16 MiB.
-pub const SINK_QUEUE: usize = 32;
+pub const SINK_QUEUE: usize = 16;
 
 /// A batch goes to the sink at the latest this long after its first record.
 const BATCH_AGE: Duration = Duration::from_millis(50);
@@ -71,8 +71,11 @@ struct Arrival<'a> {
 ///
 /// The processor is told what will be looked up before any is worked on, so that it fetches for all
 /// of them at once what its caches do not hold.
-#[derive(Default)]
-pub struct Group<'a>(ArrayVec<Arrival<'a>, { Tables::GROUP }>);
+pub struct Group<'a> {
+    /// The tables in force when they were read.
+    tables: Arc<Tables>,
+    arrivals: ArrayVec<Arrival<'a>, { Tables::GROUP }>,
+}
 
 /// The pipeline of one bridge.
 pub struct Pipeline {
@@ -174,19 +177,27 @@ impl Pipeline {
         }
     }
 
+    /// A group for the packet-ins of a read, which the tables in force now judge.
+    pub fn group<'a>(&mut self) -> Group<'a> {
+        let tables = Arc::clone(self.tables.load());
+        self.drift.tables(&tables, self.now);
+        Group {
+            tables,
+            arrivals: ArrayVec::new(),
+        }
+    }
+
     /// Takes a packet-in into the group, and works the group off when it is full.
     pub fn packet_in<'a>(&mut self, message: &PacketIn<'a>, group: &mut Group<'a>) {
         self.decode(message, group);
-        if group.0.is_full() {
+        if group.arrivals.is_full() {
             self.work_off(group);
         }
     }
 
     /// Works off what is left of the packet-ins of a read.
     pub fn work_off(&mut self, group: &mut Group<'_>) {
-        let Group(arrivals) = group;
-        let tables = &Arc::clone(self.tables.load());
-        self.drift.tables(tables, self.now);
+        let Group { tables, arrivals } = group;
         tables.prefetch(arrivals.iter().map(|it| (&it.seen, &it.summary)));
         for arrival in arrivals.drain(..) {
             self.take(&arrival, tables);
@@ -195,13 +206,15 @@ impl Pipeline {
 
     /// Reads a packet-in into the group, and works out which session it will be asked for. One of
     /// an unknown flow is counted only.
-    fn decode<'a>(&self, message: &PacketIn<'a>, Group(arrivals): &mut Group<'a>) {
+    fn decode<'a>(&self, message: &PacketIn<'a>, group: &mut Group<'a>) {
+        let Group { tables, arrivals } = group;
         let ledger = &*self.ledger;
         ledger.received.add(1);
         let Some(cookie) = Cookie::from_bits(message.cookie) else {
             ledger.unknown_flow.add(1);
             return;
         };
+        tables.prefetch_ports(cookie.slot, message.metadata.in_port.0);
         let seen = Observation {
             cookie,
             in_port: message.metadata.in_port.0,

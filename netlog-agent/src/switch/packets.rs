@@ -20,7 +20,7 @@ use super::link::{Link, Lost, RECONNECT, Woken, wait};
 use super::reader::{Inputs, Stopped, reader};
 use super::{Board, Packets, Priority};
 use crate::clock;
-use crate::pipeline::{Group, Pipeline};
+use crate::pipeline::Pipeline;
 
 /// After this long without anything read, the switch has nothing more, and no record waits for the
 /// next. Longer than packet-ins gather for.
@@ -136,7 +136,7 @@ impl Thread {
                     let now = clock::monotonic();
                     let pipeline = &mut self.pipeline;
                     pipeline.begin(now);
-                    let mut group = Group::default();
+                    let mut group = pipeline.group();
                     let taken = link.take(&mut input, now, &mut |packet| {
                         pipeline.packet_in(&packet, &mut group);
                     });
