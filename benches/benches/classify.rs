@@ -235,6 +235,9 @@ fn measure(c: &mut Criterion, group: &str, size: Size, count: u32) {
             let mut left = events;
             while left > 0 {
                 let group = groups.next().expect("a cycle does not end");
+                for (seen, _) in group {
+                    world.tables.prefetch_ports(seen);
+                }
                 world
                     .tables
                     .prefetch(group.iter().map(|(seen, packet)| (seen, packet)));

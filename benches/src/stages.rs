@@ -295,7 +295,8 @@ fn pipeline(input: Input, ports: u32, layout: Layout) -> Result<Work, Box<dyn Er
     let format = format(layout);
     let ledger = Arc::new(Ledger::default());
     let sink = Worker::spawn(FileSink::open("/dev/null")?, 1, Retry::default())?;
-    let mut pipeline = site::pipeline(ports, format, &ledger, sink.handle())?;
+    let tables = Arc::new(site::tables(ports, format, &ledger)?);
+    let mut pipeline = site::pipeline(&tables, format, &ledger, sink.handle());
     sink.close(Duration::from_secs(60))?;
     let mut connection = connection()?;
     let mut work = pieces(input.stream, true, move |bytes| {

@@ -37,7 +37,8 @@ fn records(
     };
     let ledger = Arc::new(Ledger::default());
     let worker = Worker::spawn(FileSink::open(path)?, 64, Retry::default())?;
-    let mut pipeline = site::pipeline(PORTS, format, &ledger, worker.handle())?;
+    let tables = Arc::new(site::tables(PORTS, format, &ledger)?);
+    let mut pipeline = site::pipeline(&tables, format, &ledger, worker.handle());
     for packets in packets.chunks(read) {
         pipeline.begin(Duration::ZERO);
         let mut group = pipeline.group();

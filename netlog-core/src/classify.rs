@@ -23,7 +23,7 @@ use foldhash::fast::FixedState;
 use netlog_packet::{MacAddr, Summary};
 use uuid::Uuid;
 
-use self::ports::{PortTable, Ports};
+use self::ports::{PortTable, Ports, Seat};
 use crate::flow::{AttachedPort, Cookie, FlowKind, Slot};
 use crate::inventory::{Inventory, Port};
 use crate::ledger::audience::{Audience, Audiences};
@@ -375,7 +375,7 @@ impl<'a> Classes<'a> {
             by_key: HashMap::default(),
             known: HashMap::default(),
         };
-        for class in ports.iter().map(|port| &port.class) {
+        for class in ports.iter().map(|port| port.class()) {
             if let Entry::Vacant(place) = classes.known.entry(Arc::as_ptr(class)) {
                 let same = *place.insert(class.has(rules));
                 if same {
@@ -441,14 +441,14 @@ impl Allowed<'_> {
 /// What the table of a port is made from.
 enum Source<'a> {
     /// The table that it has, where nothing that it depends on has changed.
-    Table(&'a PortTable),
+    Table(PortTable<'a>),
     Port(&'a Port),
 }
 
 impl<'a> Source<'a> {
     fn groups(&self) -> &'a [Uuid] {
         match self {
-            Self::Table(table) => &table.class.group_ids,
+            Self::Table(table) => &table.class().group_ids,
             Self::Port(port) => &port.security_groups,
         }
     }
@@ -584,20 +584,17 @@ impl Tables {
             let Source::Port(port) = source else {
                 continue;
             };
-            let stays = |old: &PortTable| {
-                old.is_for(attached, plan) && old.class.is_of(port) && classes.hold(&old.class)
+            let stays = |old: PortTable<'_>| {
+                old.is_for(attached, plan) && old.class().is_of(port) && classes.hold(old.class())
             };
             if !self.ports.get(attached.slot).is_some_and(stays) {
-                let table = PortTable {
-                    counters: ledger.port(attached.slot),
+                let seat = Seat {
                     class: classes.get(port, plan, &next),
                     slot: attached.slot,
                     ofport: attached.ofport,
                     text: port_text(port.id),
-                    id: port.id,
-                    plan: Arc::clone(plan),
                 };
-                next.ports.put(table);
+                next.ports.put(seat, port.id, plan, ledger);
             }
         }
         next.ports
@@ -697,25 +694,22 @@ impl Tables {
     /// at once.
     pub const GROUP: usize = 16;
 
-    /// Has the processor fetch the ports that a packet-in is about: the one whose log flow it reached,
-    /// and the one where it came in.
-    pub fn prefetch_ports(&self, slot: Slot, in_port: u32) {
-        self.ports.prefetch(slot, in_port);
+    /// Has the processor fetch the ports that a packet-in is about, before [`prefetch`](Self::prefetch).
+    #[inline]
+    pub fn prefetch_ports(&self, seen: &Observation) {
+        self.ports.prefetch(seen.cookie.slot);
+        if seen.cookie.kind != FlowKind::EgressAccept {
+            self.ports.prefetch_at(seen.in_port);
+        }
     }
 
-    /// Has the processor fetch what [`classify`](Self::classify) will have to wait for with each of
-    /// these, a [`GROUP`](Self::GROUP) of them at most.
-    pub fn prefetch<'a>(
-        &self,
-        packets: impl Iterator<Item = (&'a Observation, &'a Summary)>,
-    ) {
+    /// Has the processor fetch what else [`classify`](Self::classify) will have to wait for with each
+    /// of these, a [`GROUP`](Self::GROUP) of them at most.
+    pub fn prefetch<'a>(&self, packets: impl Iterator<Item = (&'a Observation, &'a Summary)>) {
         for (seen, packet) in packets {
-            let Some(owner) = self.ports.get(seen.cookie.slot) else {
-                continue;
-            };
-            prefetch(owner.counters.received(seen.cookie.kind));
             let late = seen.cookie.kind.accepts().and_then(|direction| {
-                let group = owner.class.groups.first()?;
+                let owner = self.ports.get(seen.cookie.slot)?;
+                let group = owner.class().groups.first()?;
                 group.rules.rules.of(direction).late(packet, direction)
             });
             if let Some(late) = late {
@@ -742,7 +736,7 @@ impl Tables {
         // The port that the lookup was about. Its ofport says, not the flow: it follows the
         // switch while the flows of ports that swapped ofports are still being put right.
         let subject = match seen.port_register {
-            Some(ofport) if ofport == owner.ofport => Some(owner),
+            Some(ofport) if ofport == owner.seat.ofport => Some(owner),
             Some(ofport) => self.ports.at(ofport),
             None => match seen.cookie.kind {
                 FlowKind::EgressAccept | FlowKind::IngressAccept | FlowKind::Drop => Some(owner),
@@ -758,9 +752,9 @@ impl Tables {
             events += 1;
             emit(event);
         };
-        let mut accept = |port: Option<&PortTable>, direction| {
-            if let Some(port) = port.filter(|port| port.class.logs_accept) {
-                self.accept(port, direction, packet, scratch, &mut emit);
+        let mut accept = |port: Option<PortTable<'_>>, direction| {
+            if let Some(port) = port.filter(|port| port.class().logs_accept) {
+                self.accept(&port, direction, packet, scratch, &mut emit);
             }
         };
         match seen.cookie.kind {
@@ -778,13 +772,13 @@ impl Tables {
                 if new && !leaves_subject {
                     accept(self.ports.at(seen.in_port), Direction::Egress);
                 }
-                if let Some(port) = subject.filter(|port| port.class.logs_drop) {
+                if let Some(port) = subject.filter(|port| port.class().logs_drop) {
                     let direction = if leaves_subject {
                         Direction::Egress
                     } else {
                         Direction::Ingress
                     };
-                    self.drop(port, direction, seen, packet, scratch, &mut emit);
+                    self.drop(&port, direction, seen, packet, scratch, &mut emit);
                 }
             }
         }
@@ -799,7 +793,7 @@ impl Tables {
     /// know the port.
     pub fn explains(&self, suspect: &Suspect) -> Option<bool> {
         let port = self.ports.get(suspect.slot)?;
-        let allowed = self.allows(&port.class, suspect.direction, &suspect.packet);
+        let allowed = self.allows(port.class(), suspect.direction, &suspect.packet);
         Some(allowed == (suspect.action == Action::Accept))
     }
 
@@ -808,8 +802,8 @@ impl Tables {
             .is_some_and(|asked| class.allows(&asked, direction, &self.sets).is_some())
     }
 
-    fn is_own(&self, port: &PortTable, mac: MacAddr) -> bool {
-        let port = self.inventory.port(port.id);
+    fn is_own(&self, port: &PortTable<'_>, mac: MacAddr) -> bool {
+        let port = self.inventory.port(*port.id());
         port.is_some_and(|port| port.mac_addresses().any(|own| own == mac))
     }
 
@@ -823,21 +817,21 @@ impl Tables {
     /// A new session that the port's rules accepted.
     fn accept(
         &self,
-        port: &PortTable,
+        port: &PortTable<'_>,
         direction: Direction,
         packet: &Summary,
         scratch: &mut Scratch,
         emit: &mut impl FnMut(&Event<'_>),
     ) {
-        let class = &*port.class;
+        let class = port.class();
         let asked = Question::new(packet, direction);
         let allowed = asked
             .as_ref()
             .and_then(|asked| Some((asked, class.allows(asked, direction, &self.sets)?)));
         let Some((asked, allowed)) = allowed else {
             scratch.suspects.push(Suspect {
-                slot: port.slot,
-                port: port.id,
+                slot: port.seat.slot,
+                port: *port.id(),
                 action: Action::Accept,
                 direction,
                 packet: *packet,
@@ -914,7 +908,7 @@ impl Tables {
     /// A packet that was dropped on its way out of the port or into it.
     fn drop(
         &self,
-        port: &PortTable,
+        port: &PortTable<'_>,
         direction: Direction,
         seen: &Observation,
         packet: &Summary,
@@ -922,18 +916,18 @@ impl Tables {
         emit: &mut impl FnMut(&Event<'_>),
     ) {
         let mut reason = drop_reason(seen, packet);
-        if reason == Reason::NoRule && self.allows(&port.class, direction, packet) {
+        if reason == Reason::NoRule && self.allows(port.class(), direction, packet) {
             if direction == Direction::Egress && self.is_own(port, packet.dl_dst) {
                 // The port sent it to itself, and only then was it dropped.
-                if port.class.logs_accept {
+                if port.class().logs_accept {
                     self.accept(port, direction, packet, scratch, emit);
                 }
                 return self.drop(port, Direction::Ingress, seen, packet, scratch, emit);
             }
             reason = Reason::RuleNotApplied;
             scratch.suspects.push(Suspect {
-                slot: port.slot,
-                port: port.id,
+                slot: port.seat.slot,
+                port: *port.id(),
                 action: Action::Drop,
                 direction,
                 packet: *packet,
@@ -945,7 +939,7 @@ impl Tables {
             cause: Cause::Reason(reason),
             tail: &self.tails(direction).reasons[reason as usize],
         };
-        let heading = &port.class.drop;
+        let heading = &port.class().drop;
         port.emit(&told, &heading.audience, &heading.head, emit);
     }
 }
@@ -958,7 +952,7 @@ struct Told<'a> {
     tail: &'a [u8],
 }
 
-impl PortTable {
+impl PortTable<'_> {
     /// Hands an event on, if any log object wants it.
     fn emit(
         &self,
@@ -969,18 +963,18 @@ impl PortTable {
     ) {
         if !audience.logs().is_empty() {
             emit(&Event {
-                slot: self.slot,
-                port: &self.id,
-                project_id: &self.class.project_id,
-                counters: &self.counters,
+                slot: self.seat.slot,
+                port: self.id(),
+                project_id: &self.class().project_id,
+                counters: self.counters,
                 action: told.action,
                 direction: told.direction,
                 cause: told.cause,
                 audience,
-                limits: &self.class.limits,
+                limits: &self.class().limits,
                 prefix: Prefix {
                     head,
-                    port: &self.text,
+                    port: &self.seat.text,
                     tail: told.tail,
                 },
             });

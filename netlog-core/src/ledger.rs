@@ -8,9 +8,9 @@
 //! recorded = written + failed + still on its way to the sink
 //! ```
 //!
-//! A [`Counter`] has one writer, the thread that reads the bridge's packet-ins, and any number of
-//! readers. What becomes of records is told by whoever knows it, so that a [`Tally`] takes more
-//! than one.
+//! A [`Counter`] has one writer and any number of readers: the thread that reads the bridge's
+//! packet-ins, and for records that are delivered the sink's. That one is not, more than one may
+//! know: a [`Tally`] takes any number.
 //!
 //! Both are counted twice over: for the event's port, and for its [`Audience`](audience::Audience), the log objects that
 //! want it, so that the law holds for each port and for each log object.
@@ -21,15 +21,17 @@
 pub mod audience;
 pub mod balance;
 pub mod gap;
+mod ports;
 
-use std::mem::offset_of;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use serde::{Deserialize, Serialize};
 
-use self::audience::Audiences;
-use crate::flow::{FlowKind, Slot};
+use self::audience::{Audiences, Known};
+pub use self::ports::{PortCounters, Ports, SharedPort};
+use crate::flow::Slot;
+use crate::prefetch::prefetch;
 
 /// A number that only grows, with one writer.
 #[derive(Debug, Default)]
@@ -83,8 +85,8 @@ pub struct EventCounters {
     pub suppressed: Counter,
     /// Events that were over the limit of every log object that wants them.
     pub log_limited: Counter,
-    /// Records that the sink delivered.
-    pub written: Tally,
+    /// Records that the sink delivered. The writer is the sink's thread.
+    pub written: Counter,
     /// Records that it did not.
     pub failed: Tally,
 }
@@ -170,39 +172,6 @@ impl EventFigures {
     }
 }
 
-/// What became of one port's packet-ins and events.
-///
-/// What is counted for every packet-in fills one cache line, so that counting costs the same with
-/// any number of ports, and is not in one with what the sink's thread counts.
-#[derive(Debug, Default)]
-#[repr(C, align(64))]
-pub struct PortCounters {
-    received: [Counter; FlowKind::ALL.len()],
-    /// The port's events.
-    pub events: EventCounters,
-    /// Events that the known rules still did not explain after a time of grace: accepted
-    /// sessions that no rule allows, and dropped packets that a rule allows.
-    pub drifted: Counter,
-}
-
-/// Its first cache line ends where what is not counted for every packet-in begins.
-const _: () = assert!(
-    offset_of!(PortCounters, events) + offset_of!(EventCounters, suppressed) == 64,
-    "what is counted for every packet-in fills one cache line"
-);
-
-impl PortCounters {
-    /// Packet-ins that the port's log flow of this kind sent.
-    pub fn received(&self, kind: FlowKind) -> &Counter {
-        &self.received[kind.index()]
-    }
-
-    /// Packet-ins that the port's log flows sent.
-    pub fn received_total(&self) -> u64 {
-        self.received.iter().map(Counter::get).sum()
-    }
-}
-
 /// What became of packet-ins and events, of several ports together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -261,35 +230,29 @@ pub struct Ledger {
     pub queued: Counter,
     /// The counters by the log objects that want the events.
     pub audiences: Arc<Audiences>,
-    ports: RwLock<Vec<Arc<PortCounters>>>,
+    ports: RwLock<Ports>,
 }
 
 impl Ledger {
     /// The counters of the port with this slot.
-    pub fn port(&self, slot: Slot) -> Arc<PortCounters> {
-        let at = slot as usize;
+    pub fn port(&self, slot: Slot) -> SharedPort {
         if let Some(port) = self.known_port(slot) {
             return port;
         }
         let mut ports = self.ports.write().unwrap_or_else(PoisonError::into_inner);
-        if ports.len() <= at {
-            ports.resize_with(at + 1, Arc::default);
-        }
-        Arc::clone(&ports[at])
+        ports.make(slot)
     }
 
-    /// The counters of the port with this slot, if it ever had any.
-    pub fn known_port(&self, slot: Slot) -> Option<Arc<PortCounters>> {
-        self.ports().get(slot as usize).map(Arc::clone)
+    /// The counters of the port with this slot, if some port near it ever had any.
+    pub fn known_port(&self, slot: Slot) -> Option<SharedPort> {
+        self.ports().share(slot)
     }
 
-    /// Counts an event that is not at hand any more. Only for the one writer of the counters.
-    pub fn count(&self, account: Account, counter: impl Fn(&EventCounters) -> &Counter) {
-        if let Some(port) = self.ports().get(account.slot as usize) {
-            counter(&port.events).add(1);
-        }
-        if let Some(audience) = self.audiences.known().get(account.audience) {
-            counter(audience.counters()).add(1);
+    /// The counters by account, for as long as no port and no audience is new.
+    pub fn accounts(&self) -> Accounts<'_> {
+        Accounts {
+            ports: self.ports(),
+            audiences: self.audiences.known(),
         }
     }
 
@@ -307,16 +270,46 @@ impl Ledger {
         })
     }
 
-    /// The counters of all ports, by slot, for as long as no port is new.
-    pub fn ports(&self) -> RwLockReadGuard<'_, Vec<Arc<PortCounters>>> {
+    /// The counters of all ports, for as long as no port is new.
+    pub fn ports(&self) -> RwLockReadGuard<'_, Ports> {
         // A thread that panicked while it held the lock left a vector that is still whole.
         self.ports.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The counters by account, to count events that are not at hand any more.
+#[derive(Debug)]
+pub struct Accounts<'a> {
+    ports: RwLockReadGuard<'a, Ports>,
+    audiences: RwLockReadGuard<'a, Known>,
+}
+
+impl Accounts<'_> {
+    /// Has the processor fetch what [`count`](Self::count) will write of the account.
+    #[inline]
+    pub fn prefetch(&self, account: Account) {
+        if let Some(port) = self.ports.get(account.slot) {
+            prefetch(&port.events.written);
+        }
+    }
+
+    /// Counts something of an account, for its port and for its audience. Both are there for as long
+    /// as events of theirs are on their way.
+    #[inline]
+    pub fn count(&self, account: Account, count: impl Fn(&EventCounters)) {
+        if let Some(port) = self.ports.get(account.slot) {
+            count(&port.events);
+        }
+        if let Some(audience) = self.audiences.get(account.audience) {
+            count(audience.counters());
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::FlowKind;
 
     #[test]
     fn a_port_keeps_its_counters_while_others_come() {

@@ -170,6 +170,15 @@ pub struct Settled<'a> {
     left: u64,
 }
 
+impl Settled<'_> {
+    /// The account that comes so many after the next, of this batch's whether settled now or later.
+    #[inline]
+    pub fn ahead(&self, by: usize) -> Option<u64> {
+        let run = self.batch.runs.get(self.batch.settled.0 + by)?;
+        Some(run.account)
+    }
+}
+
 impl Iterator for Settled<'_> {
     type Item = (u64, u64);
 
@@ -256,6 +265,8 @@ mod tests {
         for account in [7, 7, 7, 8, 7] {
             batch.push_for(account, |bytes| bytes.extend_from_slice(b"x"));
         }
+        let ahead = |by| batch.settle(0).ahead(by);
+        assert_eq!([0, 1, 2, 3].map(ahead), [Some(7), Some(8), Some(7), None]);
         let mut settle = |records| batch.settle(records).collect::<Vec<_>>();
         assert_eq!(settle(0), []);
         assert_eq!(settle(2), [(7, 2)]);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use netlog_core::flow::{AttachedPort, FlowKind};
 use netlog_core::inventory::Inventory;
-use netlog_core::ledger::{Counter, EventFigures, Ledger, PortCounters};
+use netlog_core::ledger::{Counter, EventFigures, Ledger, PortCounters, SharedPort};
 use netlog_core::plan::{Plan, PortPlan};
 use netlog_sink::{Counters, Counts};
 use serde_json::{Map, Value, json};
@@ -60,7 +60,7 @@ pub(super) struct Figures {
 pub(super) struct LoggedPort {
     at: AttachedPort,
     plan: Arc<PortPlan>,
-    counters: Arc<PortCounters>,
+    counters: SharedPort,
 }
 
 impl Status {

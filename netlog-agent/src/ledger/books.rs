@@ -7,7 +7,7 @@ use std::time::Duration;
 use netlog_core::flow::{Cookie, FlowKind, Slot};
 use netlog_core::ledger::balance::{Balance, Cause, Figures};
 use netlog_core::ledger::gap::{Gap, Gaps, Kind, Scope};
-use netlog_core::ledger::{EventFigures, Ledger, PortCounters};
+use netlog_core::ledger::{EventFigures, Ledger, SharedPort};
 use netlog_sink::{Counters, Counts, Reason};
 use serde::Serialize;
 use time::UtcDateTime;
@@ -70,7 +70,7 @@ impl Window {
 pub(super) struct Port {
     /// Those of its log flows, in the order of [`FlowKind::ALL`].
     balances: [Balance; FlowKind::ALL.len()],
-    pub(super) counters: Arc<PortCounters>,
+    pub(super) counters: SharedPort,
     pub(super) window: Window,
     /// What was told of losses already.
     told: Told,
@@ -91,7 +91,7 @@ struct Told {
 }
 
 impl Port {
-    fn new(counters: Arc<PortCounters>, now: Duration) -> Self {
+    fn new(counters: SharedPort, now: Duration) -> Self {
         Self {
             balances: std::array::from_fn(|_| Balance::new(Figures::default(), now)),
             counters,
@@ -381,12 +381,10 @@ impl State {
     /// Compares all numbers, and answers with the gaps that are to be told now. To be called once
     /// a second.
     pub(super) fn look(&mut self, now: Now) -> Vec<Gap> {
-        let counters: Vec<Arc<PortCounters>> = self.ledger.ports().clone();
-        for (slot, counters) in (0..).zip(counters) {
+        let counters = self.ledger.ports().clone();
+        for (slot, counters) in (0..).zip(counters.iter()) {
             if counters.received_total() > 0 || counters.events.total.get() > 0 {
-                self.ports
-                    .entry(slot)
-                    .or_insert_with(|| Port::new(counters, now.monotonic));
+                self.port(slot, now.monotonic);
             }
         }
         let since = std::mem::replace(&mut self.looked, now.utc);

@@ -11,7 +11,6 @@ use arrayvec::ArrayVec;
 use netlog_core::classify::{Classified, Observation, Scratch, Tables};
 use netlog_core::drift::{Drift, DriftReports, DriftWatch};
 use netlog_core::flow::Cookie;
-use netlog_core::ledger::audience::Audience;
 use netlog_core::ledger::{Account, Ledger};
 use netlog_core::record::{Action, Recorder, Timestamp};
 use netlog_core::session::{Place, Seen, SessionKey, SessionTable};
@@ -214,7 +213,6 @@ impl Pipeline {
             ledger.unknown_flow.add(1);
             return;
         };
-        tables.prefetch_ports(cookie.slot, message.metadata.in_port.0);
         let seen = Observation {
             cookie,
             in_port: message.metadata.in_port.0,
@@ -226,6 +224,7 @@ impl Pipeline {
             ct_state: message.metadata.ct_state,
             ct_mark: message.metadata.ct_mark,
         };
+        tables.prefetch_ports(&seen);
         let packet = Packet::decode(message.data);
         packet.see_summary(
             #[inline(always)]
@@ -315,7 +314,8 @@ impl Pipeline {
                 }
                 Admission::Queued => return,
                 Admission::QueuedEvicting { event: evicted, .. } => {
-                    ledger.count(evicted.account, |events| &events.suppressed);
+                    let accounts = ledger.accounts();
+                    accounts.count(evicted.account, |events| events.suppressed.add(1));
                     evicted.record
                 }
                 Admission::Refused(Queued { record, .. }) => {
@@ -386,7 +386,8 @@ impl Pipeline {
         if self.batch.is_empty() {
             self.batch_since = self.now;
         }
-        self.ledger.count(account, |events| &events.recorded);
+        let accounts = self.ledger.accounts();
+        accounts.count(account, |events| events.recorded.add(1));
         self.batch
             .push_for(account.to_bits(), |out| out.extend_from_slice(&record));
         recycle(&mut self.spare, record);
@@ -409,24 +410,24 @@ impl Pipeline {
     }
 }
 
+/// The counters of a record's port are fetched from memory this many records ahead.
+const PREFETCHED: usize = 8;
+
 /// Counts what became of records with their ports and log objects.
 #[derive(Debug)]
 pub struct EventAccounts(pub Arc<Ledger>);
 
 impl Accounts for EventAccounts {
-    fn settle(&self, fate: Fate, settled: Settled<'_>) {
-        let (ports, audiences) = (self.0.ports(), self.0.audiences.known());
-        for (account, records) in settled {
-            // Both are there for as long as records of theirs are on their way.
-            let Account { slot, audience } = Account::from_bits(account);
-            let port = ports.get(slot as usize).map(|port| &port.events);
-            let audience = audiences.get(audience).map(Audience::counters);
-            for events in port.into_iter().chain(audience) {
-                match fate {
-                    Fate::Written => events.written.add(records),
-                    Fate::Failed(_) => events.failed.add(records),
-                }
+    fn settle(&self, fate: Fate, mut settled: Settled<'_>) {
+        let accounts = self.0.accounts();
+        while let Some((account, records)) = settled.next() {
+            if let Some(later) = settled.ahead(PREFETCHED) {
+                accounts.prefetch(Account::from_bits(later));
             }
+            accounts.count(Account::from_bits(account), |events| match fate {
+                Fate::Written => events.written.add(records),
+                Fate::Failed(_) => events.failed.add(records),
+            });
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Ports are kept by slot, in blocks that the next snapshot shares as long as none of their ports
 //! changes. Where the blocks are is little and stays in the processor's caches, and what an event
-//! needs of a port fills one cache line, so that a port is found by one read that others do not
-//! share.
+//! needs of a port fills one cache line, as do its counters. Both are found by the slot alone, so
+//! that the processor fetches them at the same time.
 
 use std::sync::Arc;
 
@@ -11,30 +11,60 @@ use uuid::Uuid;
 
 use super::PortClass;
 use crate::flow::{AttachedPort, Slot};
-use crate::ledger::PortCounters;
+use crate::ledger::{self, Ledger, PortCounters};
 use crate::plan::PortPlan;
 use crate::prefetch::prefetch;
 use crate::record::PortText;
 
-/// One logged port. What an event needs of it comes first and fills one cache line.
+/// What events need of a port.
 #[derive(Clone, Debug)]
-#[repr(C, align(64))]
-pub(super) struct PortTable {
-    pub(super) counters: Arc<PortCounters>,
+#[repr(align(64))]
+pub(super) struct Seat {
     pub(super) class: Arc<PortClass>,
     pub(super) slot: Slot,
     pub(super) ofport: u32,
     pub(super) text: PortText,
-    pub(super) id: Uuid,
-    /// What the class was made for.
-    pub(super) plan: Arc<PortPlan>,
 }
 
-impl PortTable {
+const _: () = assert!(
+    size_of::<Option<Seat>>() == 64,
+    "what events need of a port fills one cache line"
+);
+
+/// What else is known of a port.
+#[derive(Clone, Debug, Default)]
+struct Rest {
+    id: Uuid,
+    /// What the class was made for.
+    plan: Option<Arc<PortPlan>>,
+}
+
+/// A logged port.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PortTable<'a> {
+    pub(super) seat: &'a Seat,
+    pub(super) counters: &'a PortCounters,
+    rest: &'a Rest,
+}
+
+impl<'a> PortTable<'a> {
+    pub(super) fn class(&self) -> &'a Arc<PortClass> {
+        &self.seat.class
+    }
+
+    pub(super) fn id(&self) -> &'a Uuid {
+        &self.rest.id
+    }
+
     /// Whether it was made for this.
     pub(super) fn is_for(&self, attached: &AttachedPort, plan: &Arc<PortPlan>) -> bool {
-        (self.slot, self.ofport, self.id) == (attached.slot, attached.ofport, attached.id)
-            && (Arc::ptr_eq(&self.plan, plan) || self.plan == *plan)
+        let Seat { slot, ofport, .. } = *self.seat;
+        (slot, ofport, self.rest.id) == (attached.slot, attached.ofport, attached.id)
+            && self
+                .rest
+                .plan
+                .as_ref()
+                .is_some_and(|own| Arc::ptr_eq(own, plan) || own == plan)
     }
 }
 
@@ -43,11 +73,17 @@ const BLOCK: usize = 128;
 
 /// Ports whose slots are next to each other.
 #[derive(Clone, Debug)]
-struct Block([Option<PortTable>; BLOCK]);
+struct Block {
+    seats: [Option<Seat>; BLOCK],
+    rests: [Rest; BLOCK],
+}
 
 impl Default for Block {
     fn default() -> Self {
-        Self([const { None }; BLOCK])
+        Self {
+            seats: [const { None }; BLOCK],
+            rests: std::array::from_fn(|_| Rest::default()),
+        }
     }
 }
 
@@ -55,6 +91,8 @@ impl Default for Block {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ports {
     blocks: Vec<Option<Arc<Block>>>,
+    /// Those of every port that is here.
+    counters: ledger::Ports,
     /// The slot of the port at each ofport; [`NOBODY`] where there is none.
     at: Vec<Slot>,
 }
@@ -68,55 +106,75 @@ impl Ports {
 
     /// The port with this slot.
     #[inline]
-    pub(super) fn get(&self, slot: Slot) -> Option<&PortTable> {
-        self.seat(slot)?.as_ref()
+    pub(super) fn get(&self, slot: Slot) -> Option<PortTable<'_>> {
+        let block = self.block(slot)?;
+        Some(PortTable {
+            seat: block.seats[slot as usize % BLOCK].as_ref()?,
+            counters: self.counters.get(slot)?,
+            rest: &block.rests[slot as usize % BLOCK],
+        })
     }
 
     /// The port at this ofport.
     #[inline]
-    pub(super) fn at(&self, ofport: u32) -> Option<&PortTable> {
+    pub(super) fn at(&self, ofport: u32) -> Option<PortTable<'_>> {
         self.get(*self.at.get(ofport as usize)?)
     }
 
-    /// Has the processor fetch the ports with this slot and at this ofport.
+    /// Has the processor fetch what an event needs of the port with this slot.
     #[inline]
-    pub(super) fn prefetch(&self, slot: Slot, ofport: u32) {
-        let at = self.at.get(ofport as usize);
-        for slot in at.into_iter().chain([&slot]) {
-            if let Some(seat) = self.seat(*slot) {
-                prefetch(seat);
-            }
+    pub(super) fn prefetch(&self, slot: Slot) {
+        if let (Some(block), Some(counters)) = (self.block(slot), self.counters.get(slot)) {
+            prefetch(&block.seats[slot as usize % BLOCK]);
+            prefetch(counters);
         }
     }
 
-    /// Where a port with this slot is.
+    /// Has the processor fetch what an event needs of the port at this ofport.
     #[inline]
-    fn seat(&self, slot: Slot) -> Option<&Option<PortTable>> {
-        let slot = slot as usize;
-        let block = self.blocks.get(slot / BLOCK)?.as_ref()?;
-        Some(&block.0[slot % BLOCK])
+    pub(super) fn prefetch_at(&self, ofport: u32) {
+        if let Some(slot) = self.at.get(ofport as usize) {
+            self.prefetch(*slot);
+        }
+    }
+
+    #[inline]
+    fn block(&self, slot: Slot) -> Option<&Block> {
+        self.blocks.get(slot as usize / BLOCK)?.as_deref()
     }
 
     /// Every port, in the order of slots.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &PortTable> {
-        let blocks = self.blocks.iter().flatten();
-        blocks.flat_map(|block| block.0.iter().flatten())
-    }
-
-    /// The place of a slot, which is made where it is not there.
-    fn place(&mut self, slot: Slot) -> &mut Option<PortTable> {
-        let slot = slot as usize;
-        if self.blocks.len() <= slot / BLOCK {
-            self.blocks.resize(slot / BLOCK + 1, None);
-        }
-        let block = self.blocks[slot / BLOCK].get_or_insert_default();
-        &mut Arc::make_mut(block).0[slot % BLOCK]
+    pub(super) fn iter(&self) -> impl Iterator<Item = PortTable<'_>> {
+        let seats = self.blocks.iter().flatten();
+        let slots = seats.flat_map(|block| block.seats.iter().flatten().map(|seat| seat.slot));
+        slots.filter_map(|slot| self.get(slot))
     }
 
     /// Puts a port in the place of its slot.
-    pub(super) fn put(&mut self, port: PortTable) {
-        let slot = port.slot;
-        *self.place(slot) = Some(port);
+    pub(super) fn put(&mut self, seat: Seat, id: Uuid, plan: &Arc<PortPlan>, ledger: &Ledger) {
+        let slot = seat.slot as usize;
+        if self.counters.get(seat.slot).is_none() {
+            ledger.port(seat.slot);
+            self.counters.clone_from(&ledger.ports());
+        }
+        if self.blocks.len() <= slot / BLOCK {
+            self.blocks.resize(slot / BLOCK + 1, None);
+        }
+        let block = Arc::make_mut(self.blocks[slot / BLOCK].get_or_insert_default());
+        block.seats[slot % BLOCK] = Some(seat);
+        block.rests[slot % BLOCK] = Rest {
+            id,
+            plan: Some(Arc::clone(plan)),
+        };
+    }
+
+    /// Takes the port with this slot away.
+    fn remove(&mut self, slot: Slot) {
+        let block = self.blocks.get_mut(slot as usize / BLOCK);
+        if let Some(block) = block.and_then(Option::as_mut).map(Arc::make_mut) {
+            block.seats[slot as usize % BLOCK] = None;
+            block.rests[slot as usize % BLOCK] = Rest::default();
+        }
     }
 
     /// Keeps only the ports that are attached, all of which are here, and finds them by their
@@ -134,14 +192,11 @@ impl Ports {
                 self.at[port.ofport as usize] = port.slot;
             }
         }
-        let is_gone = |port: &PortTable| !keep.get(port.slot as usize).copied().unwrap_or(false);
-        let gone: Vec<Slot> = self
-            .iter()
-            .filter(|it| is_gone(it))
-            .map(|it| it.slot)
-            .collect();
+        let is_gone = |slot: &Slot| !keep.get(*slot as usize).copied().unwrap_or(false);
+        let slots = self.iter().map(|port| port.seat.slot);
+        let gone: Vec<Slot> = slots.filter(is_gone).collect();
         for slot in gone {
-            *self.place(slot) = None;
+            self.remove(slot);
         }
     }
 }
