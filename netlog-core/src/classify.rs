@@ -10,8 +10,8 @@
 //! did not change: the compiled rules of a group, the addresses of a remote group, the table of a
 //! port. Rules are compiled once for each group and shared by its ports. What a port's events are
 //! judged by is shared by all ports of the same project and groups that the same log objects want;
-//! a port has only its numbers and its id for itself, in one cache line, so that ten thousand
-//! ports cost hardly more than ten.
+//! a port has only its numbers and its id for itself, in one cache line, and its counters in
+//! another, so that ten thousand ports cost hardly more than ten.
 
 mod ports;
 
@@ -571,7 +571,9 @@ impl Tables {
             inventory: Arc::clone(inventory),
             rules: RulesById::default(),
             sets: self.sets.clone(),
-            ports: self.ports.clone(),
+            ports: self
+                .ports
+                .with_room(attached.iter().map(|at| at.slot), ledger),
             ingress: Arc::clone(&self.ingress),
             egress: Arc::clone(&self.egress),
             audiences: Arc::clone(&ledger.audiences),
@@ -594,7 +596,7 @@ impl Tables {
                     ofport: attached.ofport,
                     text: port_text(port.id),
                 };
-                next.ports.put(seat, port.id, plan, ledger);
+                next.ports.put(seat, port.id, plan);
             }
         }
         next.ports

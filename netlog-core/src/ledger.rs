@@ -234,7 +234,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The counters of the port with this slot.
+    /// The counters of the port with this slot, made for it and for every lower one where there are
+    /// none.
     pub fn port(&self, slot: Slot) -> SharedPort {
         if let Some(port) = self.known_port(slot) {
             return port;
@@ -249,8 +250,8 @@ impl Ledger {
     }
 
     /// The counters by account, for as long as no port and no audience is new.
-    pub fn accounts(&self) -> Accounts<'_> {
-        Accounts {
+    pub fn by_account(&self) -> ByAccount<'_> {
+        ByAccount {
             ports: self.ports(),
             audiences: self.audiences.known(),
         }
@@ -279,12 +280,12 @@ impl Ledger {
 
 /// The counters by account, to count events that are not at hand any more.
 #[derive(Debug)]
-pub struct Accounts<'a> {
+pub struct ByAccount<'a> {
     ports: RwLockReadGuard<'a, Ports>,
     audiences: RwLockReadGuard<'a, Known>,
 }
 
-impl Accounts<'_> {
+impl ByAccount<'_> {
     /// Has the processor fetch what [`count`](Self::count) will write of the account.
     #[inline]
     pub fn prefetch(&self, account: Account) {

@@ -171,7 +171,7 @@ pub struct Settled<'a> {
 }
 
 impl Settled<'_> {
-    /// The account that comes so many after the next, of this batch's whether settled now or later.
+    /// The account that comes so many entries after the next, if the batch has as many.
     #[inline]
     pub fn ahead(&self, by: usize) -> Option<u64> {
         let run = self.batch.runs.get(self.batch.settled.0 + by)?;

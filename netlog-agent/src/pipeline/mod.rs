@@ -314,8 +314,8 @@ impl Pipeline {
                 }
                 Admission::Queued => return,
                 Admission::QueuedEvicting { event: evicted, .. } => {
-                    let accounts = ledger.accounts();
-                    accounts.count(evicted.account, |events| events.suppressed.add(1));
+                    let counters = ledger.by_account();
+                    counters.count(evicted.account, |events| events.suppressed.add(1));
                     evicted.record
                 }
                 Admission::Refused(Queued { record, .. }) => {
@@ -386,8 +386,8 @@ impl Pipeline {
         if self.batch.is_empty() {
             self.batch_since = self.now;
         }
-        let accounts = self.ledger.accounts();
-        accounts.count(account, |events| events.recorded.add(1));
+        let counters = self.ledger.by_account();
+        counters.count(account, |events| events.recorded.add(1));
         self.batch
             .push_for(account.to_bits(), |out| out.extend_from_slice(&record));
         recycle(&mut self.spare, record);
@@ -419,12 +419,12 @@ pub struct EventAccounts(pub Arc<Ledger>);
 
 impl Accounts for EventAccounts {
     fn settle(&self, fate: Fate, mut settled: Settled<'_>) {
-        let accounts = self.0.accounts();
+        let counters = self.0.by_account();
         while let Some((account, records)) = settled.next() {
             if let Some(later) = settled.ahead(PREFETCHED) {
-                accounts.prefetch(Account::from_bits(later));
+                counters.prefetch(Account::from_bits(later));
             }
-            accounts.count(Account::from_bits(account), |events| match fate {
+            counters.count(Account::from_bits(account), |events| match fate {
                 Fate::Written => events.written.add(records),
                 Fate::Failed(_) => events.failed.add(records),
             });

@@ -59,12 +59,9 @@ impl<'a> PortTable<'a> {
     /// Whether it was made for this.
     pub(super) fn is_for(&self, attached: &AttachedPort, plan: &Arc<PortPlan>) -> bool {
         let Seat { slot, ofport, .. } = *self.seat;
+        let same_plan = |own: &Arc<PortPlan>| Arc::ptr_eq(own, plan) || own == plan;
         (slot, ofport, self.rest.id) == (attached.slot, attached.ofport, attached.id)
-            && self
-                .rest
-                .plan
-                .as_ref()
-                .is_some_and(|own| Arc::ptr_eq(own, plan) || own == plan)
+            && self.rest.plan.as_ref().is_some_and(same_plan)
     }
 }
 
@@ -91,7 +88,7 @@ impl Default for Block {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ports {
     blocks: Vec<Option<Arc<Block>>>,
-    /// Those of every port that is here.
+    /// Those of every port that is here, and of others.
     counters: ledger::Ports,
     /// The slot of the port at each ofport; [`NOBODY`] where there is none.
     at: Vec<Slot>,
@@ -145,18 +142,24 @@ impl Ports {
 
     /// Every port, in the order of slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = PortTable<'_>> {
-        let seats = self.blocks.iter().flatten();
-        let slots = seats.flat_map(|block| block.seats.iter().flatten().map(|seat| seat.slot));
-        slots.filter_map(|slot| self.get(slot))
+        let seats = self.blocks.iter().flatten().flat_map(|it| &it.seats);
+        seats.flatten().filter_map(|seat| self.get(seat.slot))
     }
 
-    /// Puts a port in the place of its slot.
-    pub(super) fn put(&mut self, seat: Seat, id: Uuid, plan: &Arc<PortPlan>, ledger: &Ledger) {
-        let slot = seat.slot as usize;
-        if self.counters.get(seat.slot).is_none() {
-            ledger.port(seat.slot);
-            self.counters.clone_from(&ledger.ports());
+    /// The same ports, and room for those with these slots, which are counted in this ledger.
+    pub(super) fn with_room(&self, slots: impl Iterator<Item = Slot>, ledger: &Ledger) -> Self {
+        if let Some(highest) = slots.max() {
+            ledger.port(highest);
         }
+        Self {
+            counters: ledger.ports().clone(),
+            ..self.clone()
+        }
+    }
+
+    /// Puts a port in the place of its slot, for which there is room.
+    pub(super) fn put(&mut self, seat: Seat, id: Uuid, plan: &Arc<PortPlan>) {
+        let slot = seat.slot as usize;
         if self.blocks.len() <= slot / BLOCK {
             self.blocks.resize(slot / BLOCK + 1, None);
         }
