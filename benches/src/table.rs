@@ -21,7 +21,7 @@ use crate::stream::Mix;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Plan {
     /// How often everything is run.
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 25)]
     pub rounds: usize,
     /// Records in a run.
     #[arg(long, default_value_t = 300_000)]
