@@ -9,7 +9,8 @@ use rustix::fs::{FallocateFlags, fallocate, fstatfs};
 
 use crate::{Batch, Sink, SinkError};
 
-/// From so many bytes on, a write is told to the file system before.
+/// For so many bytes, blocks are allocated before they are written. For much fewer it costs more than it
+/// saves.
 const LARGE: usize = 256 * 1024;
 
 /// Appends to a file, and follows its path when the file is renamed or removed.
