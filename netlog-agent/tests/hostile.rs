@@ -7,8 +7,9 @@ mod host;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Child;
+use std::net::{SocketAddr, TcpStream};
+use std::process::{self, Child};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -70,11 +71,18 @@ impl Drop for Agent {
     }
 }
 
+/// An address of the loopback that nobody else takes: no other test, whichever process runs it, and
+/// no connection either, since the port is not of those that connections get by themselves.
+fn address() -> SocketAddr {
+    static AGENTS: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = process::id().to_be_bytes();
+    let agent = AGENTS.fetch_add(1, Ordering::Relaxed);
+    SocketAddr::from(([127, high, low, agent], 9696))
+}
+
 impl Agent {
     fn start(config: &str) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        let address = address();
         let host = Host::new();
         host.configure(&format!("[api]\nbind = {address}\n{config}"));
         let log = File::create(host.path("agent.log")).unwrap();
@@ -87,7 +95,11 @@ impl Agent {
         };
         while TcpStream::connect(address).is_err() {
             let ended = agent.child.try_wait().unwrap();
-            assert!(ended.is_none(), "the agent ended: {ended:?}");
+            assert!(
+                ended.is_none(),
+                "the agent ended: {ended:?}: {}",
+                agent.log()
+            );
             thread::yield_now();
         }
         agent.serves();
@@ -107,8 +119,14 @@ impl Agent {
             .unwrap()
     }
 
+    /// What it has logged.
+    fn log(&self) -> String {
+        fs::read_to_string(self.host.path("agent.log")).unwrap()
+    }
+
     fn connect(&self) -> TcpStream {
-        let connection = TcpStream::connect(self.address).unwrap();
+        let connection = TcpStream::connect(self.address)
+            .unwrap_or_else(|error| panic!("{error}; the agent's log: {}", self.log()));
         connection.set_read_timeout(Some(PATIENCE)).unwrap();
         connection.set_write_timeout(Some(PATIENCE)).unwrap();
         connection
