@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use netlog_agent::clock;
+use netlog_benches::allocated_bytes;
 use netlog_core::classify::{Classified, Observation, Scratch, Tables};
 use netlog_core::flow::{AttachedPort, Cookie, FlowKind};
 use netlog_core::inventory::Inventory;
@@ -295,10 +296,11 @@ fn miss(c: &mut Criterion) {
 
 /// The bytes that stay allocated for what `make` returns.
 fn bytes<T>(make: impl FnOnce() -> T) -> u64 {
-    let mut made = None;
-    let info = allocation_counter::measure(|| made = Some(make()));
+    let before = allocated_bytes();
+    let made = make();
+    let held = allocated_bytes() - before;
     drop(made);
-    u64::try_from(info.bytes_current).unwrap_or(0)
+    held as u64
 }
 
 /// What plan, tables and counters take. This is printed, there is nothing to time.

@@ -9,8 +9,11 @@
     reason = "figures are rounded when they are shown"
 )]
 
+use std::alloc::System;
 use std::env;
 use std::str::FromStr;
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 pub mod floor;
 pub mod frames;
@@ -21,6 +24,22 @@ pub mod stages;
 pub mod stream;
 pub mod switch;
 pub mod table;
+
+/// The system's, which counts for all threads.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// How often memory was allocated or became larger in this process so far.
+pub fn allocations() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.allocations + stats.reallocations
+}
+
+/// How many bytes are allocated in this process now.
+pub fn allocated_bytes() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.bytes_allocated - stats.bytes_deallocated
+}
 
 /// The first number on the command line of a benchmark, to which Cargo adds `--bench`.
 pub fn argument<N: FromStr>() -> Option<N> {

@@ -20,10 +20,10 @@ use netlog_sink::{FileSink, Retry, Worker};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use crate::name;
 use crate::site;
 use crate::stages::format;
 use crate::stream::{Mix, Stream};
+use crate::{allocations, name};
 
 /// How often the ledger is looked at for the end.
 const POLL: Duration = Duration::from_millis(5);
@@ -91,10 +91,15 @@ pub struct Run {
 /// What came out.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Outcome {
+    /// Records in the file.
+    pub records: u64,
     /// CPU time of the whole process, all threads, user and system.
     pub cpu_ns_per_rec: f64,
     /// Records in a second of wall time.
     pub wall_rec_s: f64,
+    /// How often memory was allocated for a record, in all threads, once the first tenth of the
+    /// packet-ins had come.
+    pub allocations_per_rec: f64,
     /// Length of a record.
     pub rec_bytes: u64,
     /// Packet-ins that did not become a record in the file.
@@ -158,6 +163,8 @@ impl Run {
         switch.want(1, Vec::new(), None);
         let (mut received, mut progress) = (0, wall);
         let (mut rss_kib, mut tenths) = ([0; 10], 0);
+        // Since the first tenth, and what looking at the memory took of them.
+        let (mut begun, mut own) = (0, 0);
         while received < self.load.records {
             thread::sleep(POLL);
             let now = clock::monotonic();
@@ -171,10 +178,16 @@ impl Run {
                 if received * 10 < self.load.records * (tenths as u64 + 1) {
                     break;
                 }
+                let before = allocations();
                 *place = resident_kib()?;
+                own += allocations() - before;
+                if tenths == 0 {
+                    (begun, own) = (allocations(), 0);
+                }
                 tenths += 1;
             }
         }
+        let allocated = allocations() - begun - own;
         done.store(true, Ordering::Relaxed);
         switch.stop();
         worker.flush(PATIENCE)?;
@@ -188,8 +201,10 @@ impl Run {
         let counts = counters.read();
         let records = self.load.records as f64;
         Ok(Outcome {
+            records: counts.written,
             cpu_ns_per_rec: cpu.as_secs_f64() * 1e9 / records,
             wall_rec_s: records / wall.as_secs_f64(),
+            allocations_per_rec: allocated as f64 / (records * 0.9),
             rec_bytes: counts.written_bytes / counts.written.max(1),
             lost: self.load.records.saturating_sub(counts.written),
             rss_kib,

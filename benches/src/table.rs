@@ -12,10 +12,10 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::floor::Floor;
-use crate::name;
 use crate::run::{Outcome, RecordFormat};
 use crate::stages::Stage;
 use crate::stream::Mix;
+use crate::{allocations, name};
 
 /// How much is measured.
 #[derive(Clone, Debug, clap::Args)]
@@ -132,7 +132,7 @@ struct Figures {
     cpu: Vec<f64>,
     wall: Vec<f64>,
     lost: u64,
-    allocations: Option<f64>,
+    allocations: Vec<f64>,
 }
 
 /// Measures all of it and returns the table.
@@ -178,7 +178,7 @@ pub fn measure(plan: &Plan) -> Result<String, Box<dyn Error>> {
             } else if let Row::Stage(at) = row {
                 let (cpu, allocations) = stage(Stage::ALL[at], plan.records)?;
                 figures.cpu.push(cpu);
-                figures.allocations = Some(allocations);
+                figures.allocations.push(allocations);
             } else if let Row::Pipe {
                 file: to_file,
                 mix,
@@ -198,6 +198,7 @@ pub fn measure(plan: &Plan) -> Result<String, Box<dyn Error>> {
                 let outcome = run(to, mix, ports, json, plan.records)?;
                 figures.cpu.push(outcome.cpu_ns_per_rec);
                 figures.wall.push(outcome.wall_rec_s);
+                figures.allocations.push(outcome.allocations_per_rec);
                 figures.lost += outcome.lost;
             }
         }
@@ -216,11 +217,13 @@ fn stage(stage: Stage, records: u64) -> Result<(f64, f64), Box<dyn Error>> {
     prepared.run(100_000);
     let cpu = || clock_gettime(ClockId::ProcessCPUTime);
     let start = cpu();
-    let info = allocation_counter::measure(|| prepared.run(records));
+    let before = allocations();
+    prepared.run(records);
     let spent = cpu() - start;
+    let allocated = allocations() - before;
     let nanos = spent.tv_sec as f64 * 1e9 + spent.tv_nsec as f64;
     let records = records as f64;
-    Ok((nanos / records, info.count_total as f64 / records))
+    Ok((nanos / records, allocated as f64 / records))
 }
 
 /// A run in a process of its own.
@@ -270,7 +273,7 @@ fn render(figures: &BTreeMap<Row, Figures>) -> Result<String, Box<dyn Error>> {
             Some(rate) => write!(table, " {rate:>10.0}")?,
             None => write!(table, " {:>10}", "")?,
         }
-        match found.allocations {
+        match median(&found.allocations) {
             Some(allocations) => write!(table, " {allocations:>7.4}")?,
             None => write!(table, " {:>7}", "")?,
         }

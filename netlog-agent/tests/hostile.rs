@@ -170,7 +170,7 @@ impl Agent {
         self.serves();
         let grown = self.memory("VmHWM").saturating_sub(self.memory);
         assert!(grown < MAX_GROWTH, "{grown} kB more than {}", self.memory);
-        let log = fs::read_to_string(self.host.path("agent.log")).unwrap();
+        let log = self.log();
         assert!(!log.contains("panicked"), "{log}");
         assert!(!log.contains("a request failed"), "{log}");
     }
