@@ -288,6 +288,12 @@ fn render(figures: &BTreeMap<Row, Figures>) -> Result<String, Box<dyn Error>> {
             if let Some(at_most) = at_most {
                 write!(table, " (asked: {at_most})")?;
             }
+            // What slows the machine down for some rounds is not in it.
+            let rounds = figures.get(&other).map_or(&[][..], |it| &it.cpu);
+            let ratios: Vec<f64> = found.cpu.iter().zip(rounds).map(|(a, b)| a / b).collect();
+            if let Some(ratio) = median(&ratios) {
+                write!(table, ", {ratio:.2} round by round")?;
+            }
         }
         table.push('\n');
     }
