@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A [`Counter`] has one writer and any number of readers: the thread that reads the bridge's
-//! packet-ins, and for records that are delivered the sink's. That one is not, more than one may
-//! know: a [`Tally`] takes any number.
+//! packet-ins, and for records that are delivered the sink's. That a record is not delivered more
+//! than one thread may tell: a [`Tally`] takes any number.
 //!
 //! Both are counted twice over: for the event's port, and for its [`Audience`](audience::Audience), the log objects that
 //! want it, so that the law holds for each port and for each log object.
@@ -244,7 +244,7 @@ impl Ledger {
         ports.make(slot)
     }
 
-    /// The counters of the port with this slot, if some port near it ever had any.
+    /// The counters of the port with this slot, if it ever had any.
     pub fn known_port(&self, slot: Slot) -> Option<SharedPort> {
         self.ports().share(slot)
     }
@@ -311,6 +311,16 @@ impl ByAccount<'_> {
 mod tests {
     use super::*;
     use crate::flow::FlowKind;
+
+    /// Else the packet-ins of a flow that somebody left behind would be counted as a port's.
+    #[test]
+    fn a_slot_that_no_port_had_has_no_counters() {
+        let ledger = Ledger::default();
+        ledger.port(7);
+        assert!(ledger.known_port(7).is_some());
+        assert!(ledger.known_port(8).is_none());
+        assert_eq!(ledger.ports().iter().count(), 8);
+    }
 
     #[test]
     fn a_port_keeps_its_counters_while_others_come() {

@@ -49,37 +49,45 @@ const BLOCK: usize = 128;
 
 /// The counters of all ports, by slot. A copy has the same counters.
 #[derive(Clone, Debug, Default)]
-pub struct Ports(Vec<Arc<[PortCounters; BLOCK]>>);
+pub struct Ports {
+    blocks: Vec<Arc<[PortCounters; BLOCK]>>,
+    /// Slots that have counters: the last block has room for more.
+    len: usize,
+}
 
 impl Ports {
-    /// Those of the port with this slot, if it has any.
+    /// Those of the port with this slot, if there is room for it.
     #[inline]
     pub fn get(&self, slot: Slot) -> Option<&PortCounters> {
-        let block = self.0.get(slot as usize / BLOCK)?;
+        let block = self.blocks.get(slot as usize / BLOCK)?;
         Some(&block[slot as usize % BLOCK])
     }
 
-    /// Those of every slot that has some, in the order of slots. Not every slot is a port's.
+    /// Those of every slot that has some, in the order of slots.
     pub fn iter(&self) -> impl Iterator<Item = &PortCounters> {
-        self.0.iter().flat_map(|block| &**block)
+        let all = self.blocks.iter().flat_map(|block| &**block);
+        all.take(self.len)
     }
 
     /// Those of the port with this slot, if it has any, to keep.
     pub(super) fn share(&self, slot: Slot) -> Option<SharedPort> {
+        let slot = slot as usize;
+        let block = self.blocks.get(slot / BLOCK).filter(|_| slot < self.len)?;
         Some(SharedPort {
-            block: Arc::clone(self.0.get(slot as usize / BLOCK)?),
-            at: slot as usize % BLOCK,
+            block: Arc::clone(block),
+            at: slot % BLOCK,
         })
     }
 
     /// Those of the port with this slot, to keep, made where there are none.
     pub(super) fn make(&mut self, slot: Slot) -> SharedPort {
         let (block, at) = (slot as usize / BLOCK, slot as usize % BLOCK);
-        if self.0.len() <= block {
+        self.len = self.len.max(slot as usize + 1);
+        if self.blocks.len() <= block {
             let new = || Arc::new(array::from_fn(|_| PortCounters::default()));
-            self.0.resize_with(block + 1, new);
+            self.blocks.resize_with(block + 1, new);
         }
-        let block = Arc::clone(&self.0[block]);
+        let block = Arc::clone(&self.blocks[block]);
         SharedPort { block, at }
     }
 }
