@@ -163,8 +163,8 @@ impl Run {
         switch.want(1, Vec::new(), None);
         let (mut received, mut progress) = (0, wall);
         let (mut rss_kib, mut tenths) = ([0; 10], 0);
-        // Since the first tenth, and what looking at the memory took of them.
-        let (mut begun, mut own) = (0, 0);
+        // Until the first tenth, and for looking at the memory.
+        let mut uncounted = 0;
         while received < self.load.records {
             thread::sleep(POLL);
             let now = clock::monotonic();
@@ -180,14 +180,14 @@ impl Run {
                 }
                 let before = allocations();
                 *place = resident_kib()?;
-                own += allocations() - before;
-                if tenths == 0 {
-                    (begun, own) = (allocations(), 0);
-                }
+                uncounted = match tenths {
+                    0 => allocations(),
+                    _ => uncounted + allocations() - before,
+                };
                 tenths += 1;
             }
         }
-        let allocated = allocations() - begun - own;
+        let allocated = allocations() - uncounted;
         done.store(true, Ordering::Relaxed);
         switch.stop();
         worker.flush(PATIENCE)?;

@@ -15,8 +15,9 @@ pub enum Fate {
 
 /// Whoever wants to know what became of the records of each account.
 ///
-/// Each record is told once. Mostly that is on the sink's thread, once or twice a batch; of a
-/// batch that the queue refuses it is on the producer's.
+/// Each record is told once, and that it was written only on the sink's thread. That it was not is
+/// mostly told there too, once or twice a batch; of a batch that the queue refuses it is on the
+/// producer's.
 pub trait Accounts: Send + Sync + fmt::Debug {
     /// The fate of records is known: so many of each account.
     fn settle(&self, fate: Fate, settled: Settled<'_>);

@@ -314,8 +314,9 @@ impl Pipeline {
                 }
                 Admission::Queued => return,
                 Admission::QueuedEvicting { event: evicted, .. } => {
-                    let counters = ledger.by_account();
-                    counters.count(evicted.account, |events| events.suppressed.add(1));
+                    ledger
+                        .by_account()
+                        .count(evicted.account, |events| events.suppressed.add(1));
                     evicted.record
                 }
                 Admission::Refused(Queued { record, .. }) => {
@@ -386,8 +387,9 @@ impl Pipeline {
         if self.batch.is_empty() {
             self.batch_since = self.now;
         }
-        let counters = self.ledger.by_account();
-        counters.count(account, |events| events.recorded.add(1));
+        self.ledger
+            .by_account()
+            .count(account, |events| events.recorded.add(1));
         self.batch
             .push_for(account.to_bits(), |out| out.extend_from_slice(&record));
         recycle(&mut self.spare, record);

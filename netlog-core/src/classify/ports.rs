@@ -147,13 +147,15 @@ impl Ports {
     }
 
     /// The same ports, and room for those with these slots, which are counted in this ledger.
+    /// [`keep`](Self::keep) finds them by their ofports again.
     pub(super) fn with_room(&self, slots: impl Iterator<Item = Slot>, ledger: &Ledger) -> Self {
         if let Some(highest) = slots.max() {
             ledger.port(highest);
         }
         Self {
+            blocks: self.blocks.clone(),
             counters: ledger.ports().clone(),
-            ..self.clone()
+            at: Vec::new(),
         }
     }
 
@@ -186,9 +188,8 @@ impl Ports {
         let highest = |number: &dyn Fn(&AttachedPort) -> u32| attached.clone().map(number).max();
         let places = |highest: Option<u32>| highest.map_or(0, |highest| highest as usize + 1);
         let mut keep = vec![false; places(highest(&|port| port.slot))];
-        self.at.clear();
         let ofport = |port: &AttachedPort| port.ofport.min(Self::MAX_OFPORT);
-        self.at.resize(places(highest(&ofport)), NOBODY);
+        self.at = vec![NOBODY; places(highest(&ofport))];
         for port in attached {
             keep[port.slot as usize] = true;
             if port.ofport <= Self::MAX_OFPORT {
